@@ -1,0 +1,72 @@
+# `make` alone lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := protos quote-svc prediction-svc subscription-svc gateway
+PYTEST := $(BIN)/python -m pytest
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##### set-up
+
+# Each level of set-up is a stamp that is older than the lock it was made from when it is due again.
+.PHONY: setup
+setup: $(VENV)/run.stamp ## make .venv with what the product needs to run
+
+$(BIN)/python:
+	@deploy/make-venv $(VENV)
+
+$(VENV)/%.stamp: requirements/%.txt $(PACKAGES:=/pyproject.toml) | $(BIN)/python
+	@echo "Installing $< into $(VENV) (once; a minute or two) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
+	@touch $@
+
+##### use
+
+.PHONY: run
+run: setup ## bring the whole product up on http://localhost:8080 (GATEWAY_PORT)
+	@exec $(BIN)/python deploy/run_local.py
+
+##### test
+
+.PHONY: test test-unit test-rpc test-web test-e2e test-browser
+test: $(VENV)/test.stamp ## all tests but the browser's
+	@$(PYTEST) $(foreach p,$(PACKAGES),$(p)/tests) tests/e2e
+test-unit: $(VENV)/test.stamp ## pure tests
+	@$(PYTEST) $(wildcard $(PACKAGES:=/tests/unit))
+test-rpc: $(VENV)/test.stamp ## the services over real channels
+	@$(PYTEST) $(wildcard $(PACKAGES:=/tests/rpc))
+test-web: $(VENV)/test.stamp ## the gateway over HTTP
+	@$(PYTEST) gateway/tests/web
+test-e2e: $(VENV)/test.stamp ## all four processes together
+	@$(PYTEST) tests/e2e
+test-browser: $(VENV)/dev.stamp ## the pages in a browser (needs Chromium: CHROMIUM=path)
+	@$(PYTEST) tests/browser
+
+##### keep
+
+.PHONY: check format protos protos-check lock
+check: $(VENV)/dev.stamp protos-check ## formatting, lint, types, contracts
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
+	@$(BIN)/mypy $(foreach p,$(PACKAGES),$(p)/src) protos/gen deploy
+	@PATH="$(CURDIR)/$(BIN):$$PATH" && cd protos && npm ci --silent --ignore-scripts --no-audit --no-fund && npm exec --silent -- buf lint && npm exec --silent -- buf format --diff --exit-code
+format: $(VENV)/dev.stamp ## format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+protos: $(VENV)/dev.stamp ## generate the code of the contracts
+	@$(BIN)/python protos/generate.py protos/gen
+protos-check: $(VENV)/dev.stamp
+	@$(BIN)/python protos/generate.py $(VENV)/generated && diff -r -x __pycache__ $(VENV)/generated protos/gen \
+		|| { echo "protos/gen differs from the contracts: run 'make protos'"; exit 1; }
+lock: $(VENV)/dev.stamp ## renew the hashed locks in requirements/
+	@cd requirements && ../$(LOCK) --upgrade dev.in -o dev.txt && \
+		for level in run test; do ../$(LOCK) -c dev.txt $$level.in -o $$level.txt; done
+
+.PHONY: clean
+clean: ## remove .venv and caches, never your data
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache protos/node_modules

@@ -1,0 +1,1 @@
+"""What every Foretick service and caller shares: settings, server, client, errors."""

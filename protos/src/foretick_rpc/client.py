@@ -1,0 +1,114 @@
+"""Channels to other services: token, request id, deadline, retries of reads, quick reconnects."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc.aio import (
+    Channel,
+    ClientCallDetails,
+    Metadata,
+    UnaryStreamCall,
+    UnaryStreamClientInterceptor,
+    UnaryUnaryCall,
+    UnaryUnaryClientInterceptor,
+    insecure_channel,
+)
+
+from foretick_rpc.logs import NO_REQUEST, request_id
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+DEFAULT_DEADLINE_SECONDS = 5.0
+_READS = ("Get", "BatchGet", "List", "BatchList", "Search")
+
+
+def open_channel(target: str, *, service_token: str, service: ServiceDescriptor) -> Channel:
+    """Open a channel to `target` for the calls of `service`.
+
+    Calls that name no timeout get one of 5 seconds, streams excepted. Reads, which are the methods
+    whose names say so, are tried up to three times while the service is UNAVAILABLE.
+    """
+    caller = _Caller(service_token)
+    return insecure_channel(
+        target,
+        interceptors=[_UnaryInterceptor(caller), _StreamInterceptor(caller)],
+        options=[
+            ("grpc.service_config", json.dumps(_service_config(service))),
+            # A service that returns is used again within about a second.
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 500),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+            ("grpc.keepalive_time_ms", 30_000),
+            ("grpc.keepalive_timeout_ms", 5_000),
+            # Proxy variables are meant for price sources, not for calls between the services.
+            ("grpc.enable_http_proxy", 0),
+        ],
+    )
+
+
+def _service_config(service: ServiceDescriptor) -> dict[str, object]:
+    reads = [
+        {"service": service.full_name, "method": method.name}
+        for method in service.methods
+        if method.name.startswith(_READS)
+    ]
+    retry = {
+        "maxAttempts": 3,
+        "initialBackoff": "0.05s",
+        "maxBackoff": "0.4s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    config: dict[str, object] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if reads:
+        config["methodConfig"] = [{"name": reads, "retryPolicy": retry}]
+    return config
+
+
+class _Caller:
+    """What every call carries."""
+
+    def __init__(self, service_token: str) -> None:
+        self._authorization = f"Bearer {service_token}"
+
+    def details(self, call: ClientCallDetails, deadline: float | None) -> ClientCallDetails:
+        metadata = Metadata(*(call.metadata or ()))
+        metadata.add("authorization", self._authorization)
+        if (current := request_id.get()) != NO_REQUEST:
+            metadata.add("x-request-id", current)
+        timeout = deadline if call.timeout is None else call.timeout
+        return ClientCallDetails(
+            call.method, timeout, metadata, call.credentials, call.wait_for_ready
+        )
+
+
+class _UnaryInterceptor(UnaryUnaryClientInterceptor):
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
+    async def intercept_unary_unary(
+        self,
+        continuation: Callable[[ClientCallDetails, Q], Awaitable[UnaryUnaryCall[Q, R]]],
+        client_call_details: ClientCallDetails,
+        request: Q,
+    ) -> R | UnaryUnaryCall[Q, R]:
+        """Add what every call carries, and a deadline where none is named."""
+        details = self._caller.details(client_call_details, DEFAULT_DEADLINE_SECONDS)
+        return await continuation(details, request)
+
+
+class _StreamInterceptor(UnaryStreamClientInterceptor):
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
+    async def intercept_unary_stream(
+        self,
+        continuation: Callable[[ClientCallDetails, Q], Awaitable[UnaryStreamCall[Q, R]]],
+        client_call_details: ClientCallDetails,
+        request: Q,
+    ) -> AsyncIterator[R] | UnaryStreamCall[Q, R]:
+        """Add what every call carries; a stream has no deadline but the one it names."""
+        return await continuation(self._caller.details(client_call_details, None), request)

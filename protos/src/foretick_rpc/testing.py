@@ -1,0 +1,50 @@
+"""What tests of services and callers share: real servers on free ports, and channels to them."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc.aio import Channel
+from sqlalchemy import MetaData
+
+from foretick_rpc.client import open_channel
+from foretick_rpc.database import Database
+from foretick_rpc.server import RpcServer, RpcService
+
+SERVICE_TOKEN = "a-token-for-tests-only"  # noqa: S105 - opens nothing but servers of tests
+
+
+@asynccontextmanager
+async def serving(
+    *services: RpcService, domain: str = "test", listen: str = "127.0.0.1:0"
+) -> AsyncIterator[RpcServer]:
+    """A server of `services` on a free port of loopback."""
+    async with RpcServer(
+        *services, listen=listen, service_token=SERVICE_TOKEN, domain=domain, drain_seconds=0
+    ) as rpc_server:
+        yield rpc_server
+
+
+@asynccontextmanager
+async def calling(rpc_server: RpcServer, service: ServiceDescriptor) -> AsyncIterator[Channel]:
+    """A channel with the token to `service` of a server on loopback."""
+    target = f"127.0.0.1:{rpc_server.port}"
+    async with open_channel(target, service_token=SERVICE_TOKEN, service=service) as channel:
+        yield channel
+
+
+def free_port() -> int:
+    """A port of loopback that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def schema_differences(database: Database, metadata: MetaData) -> list[object]:
+    """How the migrated schema differs from the tables that the code names; empty if it doesn't."""
+    with database.engine.connect() as connection:
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))

@@ -9,6 +9,12 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 import pytest
+from google.protobuf.message import Message
+from grpc import StatusCode
+from grpc.aio import AioRpcError, insecure_channel
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+
 from foretick.quote.v1 import quote_pb2 as pb
 from foretick.quote.v1.quote_pb2_grpc import (
     QuoteServiceServicer,
@@ -22,11 +28,6 @@ from foretick_rpc.interceptors import Context
 from foretick_rpc.logs import request_id
 from foretick_rpc.server import RpcServer, RpcService
 from foretick_rpc.testing import SERVICE_TOKEN, calling, free_port, serving
-from google.protobuf.message import Message
-from grpc import StatusCode
-from grpc.aio import AioRpcError, insecure_channel
-from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
-from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 QUOTES = pb.DESCRIPTOR.services_by_name["QuoteService"]
 

@@ -1,6 +1,7 @@
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
+
 from foretick_rpc.convert import date_of_epoch_day, epoch_day, instant, timestamp
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, text
+
 from foretick_rpc.database import Database
 from foretick_rpc.errors import StartupError
-from sqlalchemy import Connection, text
 
 ENV = """
 from foretick_rpc.database import migrate_env

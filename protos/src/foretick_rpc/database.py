@@ -108,7 +108,8 @@ def _lock(path: Path) -> TextIOWrapper:
 
 
 def _sqlite_engine(url: str) -> Engine:
-    engine = create_engine(url, pool_size=_READERS + 1)
+    # Errors are logged, and what they are about may be secret.
+    engine = create_engine(url, pool_size=_READERS + 1, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

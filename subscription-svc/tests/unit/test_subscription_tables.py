@@ -1,0 +1,193 @@
+"""The statements against an SQLite database in memory, and the migrations against a file."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, create_engine, event, select
+from sqlalchemy.exc import StatementError
+from sqlalchemy.pool import StaticPool
+
+from foretick_rpc.database import Database
+from foretick_rpc.testing import schema_differences
+from subscription_svc import schema, sign_ins, subscriptions
+from subscription_svc.accounts import find_account, insert_account, replace_password_hash
+from subscription_svc.credentials import EmailAddress
+from subscription_svc.refusals import (
+    EmailTakenError,
+    FieldInvalidError,
+    NotSubscribedError,
+    SignInInvalidError,
+    TooManySubscriptionsError,
+)
+from subscription_svc.sign_ins import SignInKey
+from subscription_svc.subscriptions import Subscriptions, parse_symbol
+
+NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def connection() -> Iterator[Connection]:
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    schema.metadata.create_all(engine)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with closing(Database.open(f"sqlite:///{tmp_path}/x.db", "subscription_svc")) as database:
+        yield database
+
+
+def make_account(connection: Connection, name: str = "ann", now: datetime = NOW) -> str:
+    address = EmailAddress(f"{name}@x.test", f"{name}@x.test")
+    return insert_account(connection, address, "hash", now).account_id
+
+
+def test_times_come_back_aware_and_in_utc(connection: Connection) -> None:
+    local = datetime(2024, 3, 1, 14, 0, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
+    make_account(connection, now=local)
+    stored = connection.execute(select(schema.accounts.c.create_time)).scalar_one()
+    assert stored == local
+    assert stored.tzinfo is UTC
+    with pytest.raises(StatementError, match="without a zone"):
+        make_account(connection, "bob", datetime(2024, 3, 1))  # noqa: DTZ001 what is refused
+
+
+def test_the_key_of_an_address_is_unique(connection: Connection) -> None:
+    make_account(connection)
+    with pytest.raises(EmailTakenError) as caught:
+        make_account(connection)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_a_hash_is_only_replaced_while_it_is_the_one_that_was_verified(
+    connection: Connection,
+) -> None:
+    make_account(connection)
+    found = find_account(connection, "ann@x.test")
+    assert found is not None
+    account, password_hash = found
+    assert password_hash == "hash"
+    replace_password_hash(connection, account, "hash", "new")
+    replace_password_hash(connection, account, "hash", "too late")
+    assert find_account(connection, "ann@x.test") == (account, "new")
+    assert find_account(connection, "bob@x.test") is None
+
+
+def test_sign_in_ids_are_random_secrets(connection: Connection) -> None:
+    account_id = make_account(connection)
+    keys = [sign_ins.begin(connection, account_id, NOW).key for _ in range(100)]
+    assert len({key.sign_in_id for key in keys}) == 100
+    assert keys[0].sign_in_id not in repr(keys[0])
+
+
+def test_expiry_is_exact_and_slides_with_use(connection: Connection) -> None:
+    sign_in = sign_ins.begin(connection, make_account(connection), NOW)
+    last = sign_in.expire_time - timedelta(microseconds=1)
+    assert sign_ins.check(connection, [sign_in.key], last)
+    assert not sign_ins.check(connection, [sign_in.key], sign_in.expire_time)
+    with pytest.raises(SignInInvalidError):
+        sign_ins.require(connection, sign_in.key, sign_in.expire_time)
+    caller = sign_ins.require(connection, sign_in.key, last)
+    assert caller.email == "ann@x.test"
+    assert sign_ins.check(connection, [sign_in.key], last + timedelta(days=29))
+
+
+def test_a_revoked_sign_in_is_not_prolonged(connection: Connection) -> None:
+    sign_in = sign_ins.begin(connection, make_account(connection), NOW)
+    callers = sign_ins.check(connection, [sign_in.key], NOW)
+    sign_ins.revoke(connection, sign_in.key, NOW)
+    sign_ins.record_use(connection, list(callers.values()), NOW + timedelta(days=1))
+    expire_time = connection.execute(select(schema.sign_ins.c.expire_time)).scalar_one()
+    assert expire_time == sign_in.expire_time
+
+
+@pytest.mark.parametrize(("minutes", "count"), [(0, 0), (59, 0), (60, 1), (6000, 1)])
+def test_use_is_due_for_recording_after_an_hour(
+    connection: Connection, minutes: int, count: int
+) -> None:
+    sign_in = sign_ins.begin(connection, make_account(connection), NOW)
+    callers = sign_ins.check(connection, [sign_in.key], NOW).values()
+    assert len(sign_ins.due(callers, NOW + timedelta(minutes=minutes))) == count
+
+
+def test_subscriptions_of_an_account(connection: Connection) -> None:
+    ann, bob = make_account(connection), make_account(connection, "bob")
+    for minutes, symbol in enumerate(("XOM", "AAPL", "XOM", "KO")):
+        subscriptions.add(connection, ann, symbol, NOW + timedelta(minutes=minutes))
+    subscriptions.add(connection, bob, "AAPL", NOW)
+    subscriptions.remove(connection, ann, "AAPL")
+    with pytest.raises(NotSubscribedError):
+        subscriptions.remove(connection, ann, "AAPL")
+    lists = subscriptions.list_all(connection, {ann, bob})
+    assert {owner: [s.symbol for s in followed] for owner, followed in lists.items()} == {
+        ann: ["XOM", "KO"],
+        bob: ["AAPL"],
+    }
+    assert lists[ann][0].create_time == NOW
+
+
+def test_the_limit_is_per_account(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscriptions, "MAX_SUBSCRIPTIONS", 2)
+    ann, bob = make_account(connection), make_account(connection, "bob")
+    for owner in (ann, bob):
+        for symbol in ("A", "B"):
+            assert subscriptions.add(connection, owner, symbol, NOW)[1]
+    assert not subscriptions.add(connection, ann, "B", NOW)[1]
+    with pytest.raises(TooManySubscriptionsError, match="at most 2"):
+        subscriptions.add(connection, ann, "C", NOW)
+
+
+@pytest.mark.parametrize(
+    "text", ["AAPL", " brk.b ", "^GSPC", "EURUSD=X", "BTC-USD", "7203.T", "A" * 32]
+)
+def test_symbols(text: str) -> None:
+    assert parse_symbol(text) == text.strip().upper()
+
+
+@pytest.mark.parametrize("text", ["", ".A", "=X", "A,B", "A\n B", "É", "ſ", "A" * 33])
+def test_malformed_symbols(text: str) -> None:
+    with pytest.raises(FieldInvalidError) as caught:
+        parse_symbol(text)
+    assert caught.value.field == "symbol"
+
+
+def test_the_migrations_make_the_tables_that_the_code_names(database: Database) -> None:
+    assert schema_differences(database, schema.metadata) == []
+
+
+async def test_a_batch_takes_two_statements_whatever_its_size(database: Database) -> None:
+    def fill(connection: Connection) -> list[SignInKey]:
+        keys = []
+        for n in range(200):
+            account_id = make_account(connection, f"u{n}")
+            keys.append(sign_ins.begin(connection, account_id, NOW).key)
+            subscriptions.add(connection, account_id, f"S{n}", NOW)
+        return keys
+
+    keys = await database.write(fill)
+    statements: list[str] = []
+
+    @event.listens_for(database.engine, "before_cursor_execute")
+    def note(*arguments: object) -> None:
+        statements.append(str(arguments[2]))
+
+    answers = await Subscriptions(database, lambda: NOW).batch_list(keys)
+    assert [[s.symbol for s in answer.subscriptions] for answer in answers] == [
+        [f"S{n}"] for n in range(200)
+    ]
+    assert [statement.split()[0] for statement in statements] == ["BEGIN", "SELECT", "SELECT"]
+    statements.clear()
+    later = Subscriptions(database, lambda: NOW + timedelta(hours=1))
+    await later.batch_list(keys)
+    assert [s.split()[0] for s in statements if not s.startswith("BEGIN")] == [
+        "SELECT",
+        "SELECT",
+        "UPDATE",
+    ]

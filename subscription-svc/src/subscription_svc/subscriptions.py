@@ -1,6 +1,5 @@
 """Who follows which symbols."""
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from foretick_rpc.database import Database
+from foretick_rpc.symbols import parse_symbol
 from subscription_svc import schema, sign_ins
 from subscription_svc.refusals import (
     FieldInvalidError,
@@ -22,7 +22,6 @@ from subscription_svc.sign_ins import Caller, Clock, SignInKey
 MAX_SUBSCRIPTIONS = 500  # an account
 MAX_KEYS = 200  # a batch
 
-_SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9.^=_-]{0,31}")
 _TABLE = schema.subscriptions
 
 
@@ -44,16 +43,11 @@ class SubscriptionList:
     error_reason: str = ""
 
 
-def parse_symbol(text: str) -> str:
-    """The symbol in its one spelling. Raises FieldInvalidError("symbol")."""
-    symbol = text.strip().upper()
-    if not text.isascii() or not _SYMBOL.fullmatch(symbol):
-        raise FieldInvalidError(
-            "symbol",
-            "A symbol has 1 to 32 of the characters A-Z 0-9 . ^ = _ - and starts with a letter,"
-            " a digit or ^.",
-        )
-    return symbol
+def _symbol(text: str) -> str:
+    try:
+        return parse_symbol(text)
+    except ValueError as error:
+        raise FieldInvalidError("symbol", str(error)) from error
 
 
 def add(
@@ -124,7 +118,7 @@ class Subscriptions:
         def work(connection: Connection) -> tuple[Subscription, bool]:
             now = self._now()
             caller = sign_ins.require(connection, key, now)
-            return add(connection, caller.account_id, parse_symbol(symbol), now)
+            return add(connection, caller.account_id, _symbol(symbol), now)
 
         return await self._database.write(work)
 
@@ -133,7 +127,7 @@ class Subscriptions:
 
         def work(connection: Connection) -> None:
             caller = sign_ins.require(connection, key, self._now())
-            remove(connection, caller.account_id, parse_symbol(symbol))
+            remove(connection, caller.account_id, _symbol(symbol))
 
         await self._database.write(work)
 

@@ -17,13 +17,12 @@ from subscription_svc.accounts import find_account, insert_account, replace_pass
 from subscription_svc.credentials import EmailAddress
 from subscription_svc.refusals import (
     EmailTakenError,
-    FieldInvalidError,
     NotSubscribedError,
     SignInInvalidError,
     TooManySubscriptionsError,
 )
 from subscription_svc.sign_ins import SignInKey
-from subscription_svc.subscriptions import Subscriptions, parse_symbol
+from subscription_svc.subscriptions import Subscriptions
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 
@@ -142,20 +141,6 @@ def test_the_limit_is_per_account(connection: Connection, monkeypatch: pytest.Mo
     assert not subscriptions.add(connection, ann, "B", NOW)[1]
     with pytest.raises(TooManySubscriptionsError, match="at most 2"):
         subscriptions.add(connection, ann, "C", NOW)
-
-
-@pytest.mark.parametrize(
-    "text", ["AAPL", " brk.b ", "^GSPC", "EURUSD=X", "BTC-USD", "7203.T", "A" * 32]
-)
-def test_symbols(text: str) -> None:
-    assert parse_symbol(text) == text.strip().upper()
-
-
-@pytest.mark.parametrize("text", ["", ".A", "=X", "A,B", "A\n B", "É", "ſ", "A" * 33])
-def test_malformed_symbols(text: str) -> None:
-    with pytest.raises(FieldInvalidError) as caught:
-        parse_symbol(text)
-    assert caught.value.field == "symbol"
 
 
 def test_the_migrations_make_the_tables_that_the_code_names(database: Database) -> None:

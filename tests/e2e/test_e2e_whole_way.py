@@ -1,5 +1,6 @@
 """Register, subscribe, and see forecasts that a model made from the market's own bars."""
 
+import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator, Callable
@@ -78,7 +79,7 @@ async def test_signed_out_leads_to_the_login(csv_stack: Stack, visitors: Visit) 
     token = await visitor.token("/subscribeList")
     assert (await visitor.post("/logout", {"csrf_token": token}, json=False))[0] == 303
     status, text = await visitor.get("/subscribeList")
-    assert (status, json.loads(text)["error"]["reason"]) == (401, "SIGNED_OUT")
+    assert (status, json.loads(text)["error"]["reason"]) == (401, "SIGN_IN_REQUIRED")
     assert (await visitor.get("/subscribeList", json=False))[0] == 303
     form = {
         "email": "edsger@example.org",
@@ -124,13 +125,18 @@ def loaded() -> Callable[[int], str]:
     return lambda pid: Path(f"/proc/{pid}/maps").read_text()
 
 
-async def listed(target: str, metadata: tuple[tuple[str, str], ...]) -> set[str]:
+async def listed(target: str, token: str, right: str) -> set[str]:
+    """The services that reflection lists to a caller who shows `token`."""
+
     async def ask() -> AsyncIterator[ServerReflectionRequest]:
+        if token != f"Bearer {right}":
+            # Refused before it is heard; a message sent then would meet a call that has ended.
+            await asyncio.Event().wait()
         yield ServerReflectionRequest(list_services="")
 
     async with insecure_channel(target) as channel:
         call = ServerReflectionStub(channel).ServerReflectionInfo(
-            ask(), metadata=metadata, timeout=5
+            ask(), metadata=(("authorization", token),), timeout=5
         )
         async for response in call:
             return {service.name for service in response.list_services_response.service}
@@ -140,11 +146,11 @@ async def listed(target: str, metadata: tuple[tuple[str, str], ...]) -> set[str]
 @pytest.mark.parametrize("name", sorted(SERVICE_NAMES))
 async def test_programs_need_the_service_token(csv_stack: Stack, name: str) -> None:
     target = csv_stack.target(name)
-    token = csv_stack.environment["FORETICK_SERVICE_TOKEN"]
-    assert set(SERVICE_NAMES[name]) <= await listed(target, (("authorization", f"Bearer {token}"),))
-    for metadata in ((), (("authorization", "Bearer guessed"),)):
+    right = csv_stack.environment["FORETICK_SERVICE_TOKEN"]
+    assert set(SERVICE_NAMES[name]) <= await listed(target, f"Bearer {right}", right)
+    for token in ("", "Bearer guessed"):
         with pytest.raises(AioRpcError) as caught:
-            await listed(target, metadata)
+            await listed(target, token, right)
         assert caught.value.code() is StatusCode.UNAUTHENTICATED
     descriptors = [
         descriptor

@@ -49,7 +49,8 @@ def main() -> int:
         print(problem, file=sys.stderr)
         return 1
     environment = local_environment()
-    printer = FirstToStop(sys.stdout)
+    # The processes' own lines carry the time.
+    printer = FirstToStop(sys.stdout, time_format="")
     manager = Manager(printer)
     for name, (module, _) in {**SERVICES, "gateway": ("gateway", "")}.items():
         command = shlex.join([sys.executable, "-m", module])
@@ -108,7 +109,7 @@ def announce() -> int:
     targets = {name: os.environ[f"{prefix}_TARGET"] for name, (_, prefix) in SERVICES.items()}
     page = f"http://localhost:{os.environ['GATEWAY_PORT']}"
     give_up = time.monotonic() + READY_WITHIN_SECONDS
-    while not (_answers(f"{page}/readyz") and all(is_serving(t, 1) for t in targets.values())):
+    while not (all(is_serving(t, 1) for t in targets.values()) and _answers(f"{page}/readyz")):
         if time.monotonic() > give_up:
             print("Foretick is not ready after three minutes; the log says why.", file=sys.stderr)
             return 1

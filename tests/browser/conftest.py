@@ -74,5 +74,5 @@ def newcomer(page: Page) -> Page:
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
-    page.wait_for_url("**/subscribeList")
+    page.wait_for_url(lambda url: "?" not in url and url.endswith("/subscribeList"))
     return page

@@ -75,6 +75,7 @@ class RpcServer:
         await self._report(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._server.start()
         await self._report(health_pb2.HealthCheckResponse.SERVING)
+        _log.info("serving on port %d", self.port)
         return self
 
     async def __aexit__(
@@ -92,9 +93,9 @@ class RpcServer:
 
 
 def run_service(
-    settings_type: type[S], running: Callable[[S], AbstractAsyncContextManager[RpcServer]]
+    settings_type: type[S], running: Callable[[S], AbstractAsyncContextManager[object]]
 ) -> int:
-    """Serve what `running` builds until SIGTERM or SIGINT; the exit code of the process."""
+    """Serve what `running` builds, entered, until SIGTERM or SIGINT; the process's exit code."""
     settings = load_settings(settings_type)
     logs.configure(settings.log_level)
     try:
@@ -105,12 +106,11 @@ def run_service(
     return 0
 
 
-async def _until_signalled(running: AbstractAsyncContextManager[RpcServer]) -> None:
+async def _until_signalled(running: AbstractAsyncContextManager[object]) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    async with running as rpc_server:
-        _log.info("serving on port %d", rpc_server.port)
+    async with running:
         await stopped.wait()
         _log.info("stopping")

@@ -1,0 +1,146 @@
+"""What the services answer, converted from the contracts to plain values."""
+
+import math
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Protocol
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from foretick.prediction.v1 import prediction_pb2
+from foretick.quote.v1 import quote_pb2
+from foretick.subscription.v1 import subscription_pb2
+from foretick_rpc.convert import instant
+from gateway.model import (
+    Forecast,
+    Forecasts,
+    Instrument,
+    Market,
+    Quote,
+    Quotes,
+    Reason,
+    Score,
+    Session,
+    SignIn,
+    SignInKey,
+)
+
+
+class _Missing(Protocol):
+    symbol: str
+    reason: str
+    message: str
+
+
+def market(message: quote_pb2.Market) -> Market:
+    """Convert the market."""
+    return Market(
+        market_id=message.market_id,
+        kind=_word(quote_pb2.MarketKind.Name(message.kind), "MARKET_KIND_"),
+        name=message.display_name,
+        synthetic=message.synthetic,
+        notices=tuple(message.notices),
+    )
+
+
+def instruments(messages: Iterable[quote_pb2.Instrument]) -> list[Instrument]:
+    """Convert instruments, in their order."""
+    return [Instrument(each.symbol, each.display_name or each.symbol) for each in messages]
+
+
+def quotes(response: quote_pb2.BatchGetQuotesResponse) -> Quotes:
+    """Convert quotes and reasons, by symbol."""
+    return Quotes(
+        market_id=response.market_id,
+        market_time=_instant(response.market_time, response.HasField("market_time")),
+        found={each.instrument.symbol: _quote(each) for each in response.quotes},
+        missing=_missing(response.missing),
+    )
+
+
+def forecasts(response: prediction_pb2.BatchGetForecastsResponse) -> Forecasts:
+    """Convert forecasts and reasons, by symbol."""
+    return Forecasts(
+        market_id=response.market_id,
+        found={each.symbol: _forecast(each) for each in response.forecasts},
+        missing=_missing(response.missing),
+    )
+
+
+def sign_in(message: subscription_pb2.SignIn, account: subscription_pb2.Account) -> SignIn:
+    """Convert a fresh sign-in."""
+    return SignIn(SignInKey(message.key.account_id, message.key.sign_in_id), account.email)
+
+
+def _quote(message: quote_pb2.Quote) -> Quote:
+    return Quote(
+        symbol=message.instrument.symbol,
+        name=message.instrument.display_name or message.instrument.symbol,
+        currency=message.instrument.currency_code,
+        decimals=message.instrument.price_decimals,
+        price=_finite(message.price),
+        as_of=_instant(message.as_of_time, message.HasField("as_of_time")),
+        previous_close=(
+            _finite(message.previous_close) if message.HasField("previous_close") else None
+        ),
+        session_date=message.session_date,
+        state=_word(quote_pb2.SessionState.Name(message.state), "SESSION_STATE_"),
+        next_session=(_session(message.next_session) if message.HasField("next_session") else None),
+    )
+
+
+def _session(message: quote_pb2.Session) -> Session:
+    return Session(
+        date=message.session_date,
+        open_time=_instant(message.open_time, message.HasField("open_time")),
+        close_time=_instant(message.close_time, message.HasField("close_time")),
+        inferred=message.inferred,
+    )
+
+
+def _forecast(message: prediction_pb2.Forecast) -> Forecast:
+    return Forecast(
+        symbol=message.symbol,
+        as_of_session=message.as_of_session_date,
+        target_session=message.target_session_date,
+        target_inferred=message.target_inferred,
+        reference_close=_finite(message.reference_close),
+        currency=message.currency_code,
+        decimals=message.price_decimals,
+        quantiles=tuple(
+            (each.probability, each.price)
+            for each in message.quantiles
+            if math.isfinite(each.probability) and math.isfinite(each.price)
+        ),
+        expected_close=_finite(message.expected_close),
+        forecaster=_word(prediction_pb2.Forecaster.Name(message.forecaster), "FORECASTER_"),
+        model_version=message.model_version,
+        score=_score(message.score),
+    )
+
+
+def _score(message: prediction_pb2.PredictScore) -> Score:
+    return Score(
+        value=_finite(message.value) if message.HasField("value") else None,
+        low=_finite(message.low) if message.HasField("low") else None,
+        high=_finite(message.high) if message.HasField("high") else None,
+        sessions=message.scored_sessions,
+        basis=_word(prediction_pb2.ScoreBasis.Name(message.basis), "SCORE_BASIS_"),
+    )
+
+
+def _missing(messages: Iterable[_Missing]) -> dict[str, Reason]:
+    return {each.symbol: Reason(each.reason, each.message) for each in messages}
+
+
+def _word(name: str, prefix: str) -> str:
+    """Return an enum's name as programs and pages say it: "MARKET_KIND_CSV" is "csv"."""
+    return name.removeprefix(prefix).lower()
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def _instant(message: Timestamp, is_set: bool) -> datetime | None:
+    return instant(message) if is_set else None

@@ -1,0 +1,105 @@
+"""The composition root of the gateway."""
+
+import asyncio
+import logging
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp_session
+from aiohttp import web
+
+from foretick_rpc.errors import StartupError
+from gateway import views_account, views_probe, views_watchlist
+from gateway.access import setup_access
+from gateway.assets import ASSETS, load_assets, static_file
+from gateway.backends import backends
+from gateway.csrf import CSRF, CsrfTokens, refuse_forged
+from gateway.forms import MAX_BODY_BYTES
+from gateway.key_files import csrf_key, session_keys
+from gateway.middlewares import REQUEST_LOG, RequestLog, add_headers, answer_errors, identify
+from gateway.pages import setup_pages
+from gateway.settings import SETTINGS, GatewaySettings
+from gateway.sign_in_cookie import SignInCookieStorage
+
+_log = logging.getLogger("foretick.gateway")
+
+# A symbol of 10 kB in an address is answered like any other bad symbol.
+MAX_LINE_BYTES = 32 * 1024
+DRAIN_SECONDS = 5.0
+
+
+def create_app(settings: GatewaySettings) -> web.Application:
+    """Build the application; it calls the services at the settings' targets once it runs.
+
+    Raises `StartupError` where the key files below the data folder can't be used.
+    """
+    secure = settings.secure_cookies
+    storage = SignInCookieStorage(session_keys(settings.data_dir), secure=secure)
+    app = web.Application(
+        client_max_size=MAX_BODY_BYTES,
+        # The session's is outside of the errors', so that an error page can end a sign-in.
+        middlewares=[
+            identify,
+            aiohttp_session.session_middleware(storage),
+            answer_errors,
+            refuse_forged,
+        ],
+    )
+    # aiohttp-session keys its entries of a request by strings, and can do no other.
+    warnings.filterwarnings("ignore", category=web.NotAppKeyWarning, module="aiohttp_session")
+    app[SETTINGS] = settings
+    app[ASSETS] = load_assets()
+    app[CSRF] = CsrfTokens(csrf_key(settings.data_dir), secure_cookies=secure)
+    app[REQUEST_LOG] = RequestLog()
+    setup_access(app)
+    setup_pages(app)
+    app.on_response_prepare.append(add_headers)
+    app.cleanup_ctx.append(backends)
+    _add_routes(app)
+    return app
+
+
+def _add_routes(app: web.Application) -> None:
+    app.add_routes(
+        [
+            web.get("/", views_probe.root),
+            web.get("/register", views_account.register_page),
+            web.post("/register", views_account.register),
+            web.get("/login", views_account.login_page),
+            web.post("/login", views_account.login),
+            web.post("/logout", views_account.logout),
+            web.get("/subscribeList", views_watchlist.subscribe_list),
+            web.post("/subscriptions", views_watchlist.add),
+            web.post("/subscriptions/{symbol}/delete", views_watchlist.remove),
+            web.get("/healthz", views_probe.healthz),
+            web.get("/readyz", views_probe.readyz),
+            web.get("/static/{name}", static_file),
+        ]
+    )
+
+
+@asynccontextmanager
+async def running(settings: GatewaySettings) -> AsyncIterator[int]:
+    """Serve while entered; yields the bound port, and raises `StartupError` if it is taken."""
+    runner = web.AppRunner(
+        create_app(settings),
+        access_log=None,  # it halves what the gateway can serve
+        max_line_size=MAX_LINE_BYTES,
+        shutdown_timeout=DRAIN_SECONDS,
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise StartupError(
+                f"cannot listen on {settings.host}:{settings.port} (GATEWAY_HOST, GATEWAY_PORT): "
+                f"{error.strerror or error}"
+            ) from error
+        port = int(runner.addresses[0][1])
+        _log.info("serving on http://%s:%d", settings.host, port)
+        yield port
+    finally:
+        await asyncio.shield(runner.cleanup())

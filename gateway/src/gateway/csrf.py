@@ -1,0 +1,104 @@
+"""No form is taken that another site has sent: tokens, and what browsers say of themselves."""
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gateway.access import require_sign_in
+from gateway.forms import read_form
+from gateway.problems import RequestError
+
+FLOW_COOKIE = "foretick_flow"
+FLOW_SECONDS = 3600
+# Before sign-in there is no sign-in id, so these are bound to the flow cookie.
+FLOW_PATHS = ("/login", "/register")
+_FLOW_ID = re.compile(r"[0-9a-f]{32}")
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+class CsrfTokens:
+    """Tokens of one key: HMAC-SHA256 of the sign-in id, or of the flow id before there is one."""
+
+    def __init__(self, key: bytes, *, secure_cookies: bool) -> None:
+        self._key = key
+        self._secure = secure_cookies
+
+    def of_sign_in(self, sign_in_id: str) -> str:
+        """Return the token for the forms of a sign-in."""
+        return self._token(f"sign-in:{sign_in_id}")
+
+    def of_flow(self, flow_id: str) -> str:
+        """Return the token for the forms before sign-in."""
+        return self._token(f"flow:{flow_id}")
+
+    def set_flow(self, response: web.Response, flow_id: str) -> None:
+        """Set the flow cookie, for an hour from now."""
+        response.set_cookie(
+            FLOW_COOKIE,
+            flow_id,
+            max_age=FLOW_SECONDS,
+            httponly=True,
+            secure=self._secure,
+            samesite="Lax",
+        )
+
+    def _token(self, subject: str) -> str:
+        digest = hmac.new(self._key, subject.encode(), hashlib.sha256).digest()
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+CSRF = web.AppKey("csrf", CsrfTokens)
+
+
+def flow_id(request: web.Request) -> str | None:
+    """Return the flow id of the request's cookie; None if there is none that we could have set."""
+    value = request.cookies.get(FLOW_COOKIE, "")
+    return value if _FLOW_ID.fullmatch(value) else None
+
+
+def new_flow_id() -> str:
+    """Make a flow id."""
+    return secrets.token_hex(16)
+
+
+@web.middleware
+async def refuse_forged(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let a POST pass only with the token of its sender, and not from another site."""
+    if request.method in _SAFE_METHODS or request.match_info.http_exception is not None:
+        return await handler(request)
+    _refuse_other_sites(request)
+    tokens = request.app[CSRF]
+    if request.path in FLOW_PATHS:
+        flow = flow_id(request)
+        expected = tokens.of_flow(flow) if flow else None
+    else:
+        expected = tokens.of_sign_in((await require_sign_in(request)).sign_in_id)
+    given = (await read_form(request)).text("csrf_token")
+    if expected is None or not hmac.compare_digest(given.encode(), expected.encode()):
+        message = (
+            "The field csrf_token is missing, or belongs to a form that has expired. "
+            "Open the page again and send the form from there."
+        )
+        raise RequestError(403, "CSRF_TOKEN_WRONG", message, "csrf_token")
+    return await handler(request)
+
+
+def _refuse_other_sites(request: web.Request) -> None:
+    origin = request.headers.get("Origin")
+    # Only hosts are compared: behind a proxy that ends TLS the scheme is not known here.
+    foreign = origin is not None and _host(origin) != request.host.lower()
+    if foreign or request.headers.get("Sec-Fetch-Site") == "cross-site":
+        raise RequestError(403, "CROSS_SITE", "This form was sent from another site.")
+
+
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None

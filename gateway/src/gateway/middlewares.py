@@ -1,0 +1,124 @@
+"""What happens around every request: id, log line, security headers, errors."""
+
+import logging
+import time
+import uuid
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from foretick_rpc.logs import request_id
+from gateway.access import forget_sign_in
+from gateway.forms import MAX_BODY_BYTES
+from gateway.pages import error_page, see_other, wants_json
+from gateway.problems import RequestError, SignedOutError
+from gateway.redirects import login_url
+from gateway.settings import SETTINGS
+
+_log = logging.getLogger("foretick.gateway")
+SLOW_SECONDS = 1.0
+SAMPLE_EVERY = 200
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    # Not "no-referrer": with that, browsers send "Origin: null" with our own forms.
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_HSTS = "max-age=31536000"
+_RETRY_AFTER_SECONDS = "5"
+
+_MESSAGES = {
+    404: ("NOT_FOUND", "There is no such page."),
+    405: ("METHOD_NOT_ALLOWED", "This address does not take requests of this kind."),
+    413: (
+        "BODY_TOO_LARGE",
+        f"The request is too large; at most {MAX_BODY_BYTES // 1024} kB are taken.",
+    ),
+}
+
+
+class RequestLog:
+    """A line for every request that is slow or fails here, and for a sample of the others."""
+
+    def __init__(self) -> None:
+        self._requests = 0
+
+    def note(self, request: web.Request, status: int, seconds: float) -> None:
+        """Log one request, or not; the query is left out, since it may be private."""
+        self._requests += 1
+        is_bad = status >= 500
+        if is_bad or seconds >= SLOW_SECONDS or self._requests % SAMPLE_EVERY == 1:
+            _log.log(
+                logging.WARNING if is_bad else logging.INFO,
+                "%s %s answered %d in %.1f ms (request %d)",
+                request.method,
+                request.path[:200].encode("unicode_escape").decode(),
+                status,
+                1000 * seconds,
+                self._requests,
+            )
+
+
+REQUEST_LOG = web.AppKey("request_log", RequestLog)
+
+
+@web.middleware
+async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request an id, which calls to the services carry on; log it, and every fault."""
+    request_id.set(uuid.uuid4().hex)
+    started = time.perf_counter()
+    status = 500
+    try:
+        response = await handler(request)
+        status = response.status
+    except web.HTTPException as error:
+        status = error.status
+        raise
+    except Exception:  # noqa: BLE001 - logged whole; the page says no more than the request id
+        _log.exception("%s failed", request.method)
+        message = "Something went wrong here. It has been noted; try again in a moment."
+        response = error_page(request, RequestError(500, "INTERNAL", message))
+    finally:
+        request.app[REQUEST_LOG].note(request, status, time.perf_counter() - started)
+    return response
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what was refused into a page or JSON."""
+    try:
+        return await handler(request)
+    except SignedOutError as error:
+        await forget_sign_in(request)
+        return error_page(request, error) if wants_json(request) else see_other(login_url(request))
+    except RequestError as error:
+        return error_page(request, error)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        reason, message = _MESSAGES.get(error.status, ("BAD_REQUEST", error.reason))
+        response = error_page(request, RequestError(error.status, reason, message))
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Put the security headers and the request id on a response that is about to be sent."""
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.app[SETTINGS].secure_cookies:
+        response.headers["Strict-Transport-Security"] = _HSTS
+    if response.status in (429, 503):
+        response.headers["Retry-After"] = _RETRY_AFTER_SECONDS
+    if "Cache-Control" not in response.headers:
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["Vary"] = "Accept, Cookie"
+    response.headers["X-Request-ID"] = request_id.get()

@@ -1,0 +1,129 @@
+"""What the services answer, as plain values."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SignInKey:
+    """On whose behalf a request is made."""
+
+    account_id: str
+    sign_in_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """A fresh sign-in and the e-mail address of its account."""
+
+    key: SignInKey
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriptions:
+    """What an account follows, oldest first."""
+
+    email: str
+    symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something is missing: a reason to branch on and a sentence for people."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """Where prices come from."""
+
+    market_id: str
+    kind: str
+    name: str
+    synthetic: bool
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """A symbol and what people call it."""
+
+    symbol: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One trading day of an exchange; ``date`` is an ISO date."""
+
+    date: str
+    open_time: datetime | None
+    close_time: datetime | None
+    inferred: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The latest price of an instrument, in major units of its currency."""
+
+    symbol: str
+    name: str
+    currency: str
+    decimals: int
+    price: float | None
+    as_of: datetime | None
+    previous_close: float | None
+    session_date: str
+    state: str
+    next_session: Session | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quotes:
+    """Quotes of one market by symbol, and why the rest is missing."""
+
+    market_id: str
+    market_time: datetime | None
+    found: dict[str, Quote] = field(default_factory=dict)
+    missing: dict[str, Reason] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Pinball skill in percent with its 95 % interval; ``value`` is None below enough sessions."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    sessions: int
+    basis: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The distribution of one close; ``quantiles`` are (probability, price), rising."""
+
+    symbol: str
+    as_of_session: str
+    target_session: str
+    target_inferred: bool
+    reference_close: float | None
+    currency: str
+    decimals: int
+    quantiles: tuple[tuple[float, float], ...]
+    expected_close: float | None
+    forecaster: str | None
+    model_version: str
+    score: Score
+
+
+@dataclass(frozen=True, slots=True)
+class Forecasts:
+    """Forecasts of one market by symbol, and why the rest is missing."""
+
+    market_id: str
+    found: dict[str, Forecast] = field(default_factory=dict)
+    missing: dict[str, Reason] = field(default_factory=dict)

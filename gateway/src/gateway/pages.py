@@ -1,0 +1,102 @@
+"""Answers as HTML or JSON."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import aiohttp_jinja2
+import jinja2
+from aiohttp import web
+
+from foretick_rpc.logs import request_id
+from gateway import wording
+from gateway.assets import ASSETS, asset_url
+from gateway.negotiation import prefers_json
+from gateway.problems import RequestError
+
+_FILTERS: dict[str, Callable[..., str]] = {
+    "price": wording.price,
+    "percent": wording.percent,
+    "direction": wording.direction,
+    "plain": wording.plain,
+    "day": wording.day,
+    "instant": wording.instant,
+}
+
+# Floats that JSON has no form for are a fault here, not something to send.
+_dumps: Callable[[Any], str] = partial(json.dumps, allow_nan=False, ensure_ascii=False)
+
+TITLES = {
+    400: "That can't be done",
+    401: "Sign in first",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Not possible here",
+    409: "Already there",
+    413: "Too large",
+    415: "Not a form",
+    429: "Too many requests",
+    500: "Something went wrong",
+    503: "Not available at the moment",
+    504: "That took too long",
+}
+
+
+def setup_pages(app: web.Application) -> None:
+    """Set the templates up, with the words and addresses that they use."""
+    environment = aiohttp_jinja2.setup(
+        app,
+        loader=jinja2.PackageLoader("gateway"),
+        undefined=jinja2.StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        filters=_FILTERS,
+    )
+    environment.globals["asset"] = partial(asset_url, app[ASSETS])
+    environment.globals["forecasters"] = wording.FORECASTERS
+    environment.globals["states"] = wording.STATES
+
+
+def wants_json(request: web.Request) -> bool:
+    """Tell whether the request is better answered with JSON than with HTML."""
+    return prefers_json(",".join(request.headers.getall("Accept", ())))
+
+
+def json_page(content: dict[str, Any], status: int = 200) -> web.Response:
+    """Answer with JSON."""
+    return web.json_response(content, status=status, dumps=_dumps)
+
+
+def html_page(
+    request: web.Request, template: str, *, status: int = 200, **context: Any
+) -> web.Response:
+    """Answer with a rendered template; ``email`` and ``csrf_token`` make the signed-in header."""
+    context = {"email": None, "csrf_token": None, "error": None, **context}
+    return aiohttp_jinja2.render_template(template, request, context, status=status)
+
+
+def see_other(location: str) -> web.Response:
+    """Lead the browser to another page, by GET."""
+    return web.Response(status=303, headers={"Location": location})
+
+
+def error_page(request: web.Request, error: RequestError) -> web.Response:
+    """Answer with an error: its reason, message, field, and the id to find it in the logs."""
+    if wants_json(request):
+        content: dict[str, Any] = {"reason": error.reason, "message": error.message}
+        if error.field:
+            content["field"] = error.field
+        if error.suggestions:
+            content["suggestions"] = error.suggestions
+        content["requestId"] = request_id.get()
+        return json_page({"error": content}, status=error.status)
+    return html_page(
+        request,
+        "error.html",
+        status=error.status,
+        title=TITLES.get(error.status, "That didn't work"),
+        error=error,
+        request_id=request_id.get(),
+    )

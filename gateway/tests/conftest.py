@@ -1,0 +1,370 @@
+"""Fakes of the three services, served by the real chassis on free ports, and a gateway on them."""
+
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from grpc import StatusCode
+
+from foretick.prediction.v1 import prediction_pb2 as prediction
+from foretick.prediction.v1 import prediction_pb2_grpc as prediction_grpc
+from foretick.quote.v1 import quote_pb2 as quote
+from foretick.quote.v1 import quote_pb2_grpc as quote_grpc
+from foretick.subscription.v1 import subscription_pb2 as subscription
+from foretick.subscription.v1 import subscription_pb2_grpc as subscription_grpc
+from foretick_rpc.convert import timestamp
+from foretick_rpc.errors import AppError, invalid_argument
+from foretick_rpc.logs import request_id
+from foretick_rpc.server import RpcService
+from foretick_rpc.testing import SERVICE_TOKEN, free_port, serving
+from gateway.app import create_app
+from gateway.settings import GatewaySettings
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # aiohttp-session and aiohttp-jinja2 key their entries of a request by strings.
+    config.addinivalue_line("filterwarnings", "ignore::aiohttp.web_exceptions.NotAppKeyWarning")
+
+
+Client = TestClient[web.Request, web.Application]
+NOW = datetime(2019, 12, 31, 21, 0, tzinfo=UTC)
+
+
+@dataclass
+class Fake:
+    """What all fakes have: a list of calls, and a knob to fail the next one."""
+
+    calls: Counter[str] = field(default_factory=Counter)
+    fail_next: AppError | None = None
+    request_ids: set[str] = field(default_factory=set)
+
+    def note(self, call: str) -> None:
+        self.calls[call] += 1
+        self.request_ids.add(request_id.get())
+        if self.fail_next is not None:
+            error, self.fail_next = self.fail_next, None
+            raise error
+
+
+@dataclass
+class FakeQuotes(Fake, quote_grpc.QuoteServiceServicer):
+    market_id: str = "csv:0001"
+    synthetic: bool = False
+    market_name: str = "daily bars of prices.csv"
+    prices: dict[str, float] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    next_session: str = "2020-01-02"
+
+    async def GetMarket(self, request: Any, context: Any) -> Any:
+        self.note("GetMarket")
+        market = quote.Market(
+            market_id=self.market_id,
+            kind=quote.MARKET_KIND_DEMO if self.synthetic else quote.MARKET_KIND_CSV,
+            display_name=self.market_name,
+            synthetic=self.synthetic,
+            notices=["Its clock stands."],
+        )
+        return quote.GetMarketResponse(market=market)
+
+    async def GetClock(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
+    async def GetHistory(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
+    async def BatchGetQuotes(self, request: Any, context: Any) -> Any:
+        self.note("BatchGetQuotes")
+        response = quote.BatchGetQuotesResponse(
+            market_id=self.market_id, market_time=timestamp(NOW)
+        )
+        for asked in request.symbols:
+            symbol = asked.strip().upper()
+            if symbol in self.broken:
+                response.missing.add(
+                    symbol=asked, reason="PRICES_INVALID", message=self.broken[symbol]
+                )
+            elif symbol in self.prices:
+                response.quotes.append(self._quote(symbol))
+            elif not symbol or len(symbol) > 32 or " " in symbol or "<" in symbol:
+                response.missing.add(
+                    symbol=asked,
+                    reason="SYMBOL_MALFORMED",
+                    message="symbol must have 1 to 32 characters of A-Z 0-9 . ^ = _ -",
+                )
+            else:
+                response.missing.add(
+                    symbol=asked, reason="SYMBOL_NOT_FOUND", message=f"There is no symbol {symbol}."
+                )
+        return response
+
+    def _quote(self, symbol: str) -> quote.Quote:
+        return quote.Quote(
+            instrument=self._instrument(symbol),
+            price=self.prices[symbol],
+            as_of_time=timestamp(NOW),
+            previous_close=self.prices[symbol] / 1.01,
+            session_date="2019-12-31",
+            state=quote.SESSION_STATE_CLOSED,
+            next_session=quote.Session(
+                session_date=self.next_session,
+                open_time=timestamp(datetime(2020, 1, 2, 14, 30, tzinfo=UTC)),
+                close_time=timestamp(datetime(2020, 1, 2, 21, 0, tzinfo=UTC)),
+            ),
+        )
+
+    def _instrument(self, symbol: str) -> quote.Instrument:
+        return quote.Instrument(
+            symbol=symbol,
+            display_name=self.names.get(symbol, symbol),
+            currency_code="USD",
+            price_decimals=2,
+        )
+
+    async def SearchInstruments(self, request: Any, context: Any) -> Any:
+        self.note("SearchInstruments")
+        found = [each for each in self.prices if each.startswith(request.query.upper())]
+        return quote.SearchInstrumentsResponse(
+            instruments=[self._instrument(each) for each in found[: request.page_size]]
+        )
+
+    async def ListUniverse(self, request: Any, context: Any) -> Any:
+        self.note("ListUniverse")
+        listed = sorted(self.prices)[: request.page_size]
+        return quote.ListUniverseResponse(
+            market_id=self.market_id, instruments=[self._instrument(each) for each in listed]
+        )
+
+
+@dataclass
+class FakePredictions(Fake, prediction_grpc.PredictionServiceServicer):
+    market_id: str = "csv:0001"
+    closes: dict[str, float] = field(default_factory=dict)
+    target: str = "2020-01-02"
+    width: float = 0.02
+    scored: int = 250
+    learned: bool = True
+
+    async def GetModelStatus(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
+    async def BatchGetForecasts(self, request: Any, context: Any) -> Any:
+        self.note("BatchGetForecasts")
+        response = prediction.BatchGetForecastsResponse(market_id=self.market_id)
+        for symbol in request.symbols:
+            if symbol in self.closes:
+                response.forecasts.append(self._forecast(symbol))
+            else:
+                response.missing.add(
+                    symbol=symbol,
+                    reason="HISTORY_TOO_SHORT",
+                    message="A forecast needs 30 sessions of history.",
+                )
+        return response
+
+    def _forecast(self, symbol: str) -> prediction.Forecast:
+        close = self.closes[symbol]
+        width = self.width * (1 + len(symbol) / 4)
+        moves = {0.1: 1 - width, 0.5: 1.0004, 0.9: 1 + width * 1.1}
+        score = prediction.PredictScore(
+            scored_sessions=self.scored, basis=prediction.SCORE_BASIS_BACKTEST
+        )
+        if self.scored >= 150:
+            score.value, score.low, score.high = 2.13, -0.2, 4.4
+        return prediction.Forecast(
+            symbol=symbol,
+            horizon=1,
+            as_of_session_date="2019-12-31",
+            target_session_date=self.target,
+            reference_close=close,
+            currency_code="USD",
+            price_decimals=2,
+            quantiles=[
+                prediction.Quantile(probability=each, price=close * move)
+                for each, move in moves.items()
+            ],
+            expected_close=close * 1.0004,
+            forecaster=(
+                prediction.FORECASTER_SCALE_MODEL
+                if self.learned
+                else prediction.FORECASTER_NO_LEARNING
+            ),
+            model_version="2019-07-01.1" if self.learned else "",
+            score=score,
+            issue_time=timestamp(NOW),
+        )
+
+
+@dataclass
+class FakeAccounts(
+    Fake, subscription_grpc.AccountServiceServicer, subscription_grpc.SubscriptionServiceServicer
+):
+    passwords: dict[str, str] = field(default_factory=dict)
+    sign_ins: dict[str, str] = field(default_factory=dict)
+    followed: dict[str, list[str]] = field(default_factory=dict)
+    limit: int = 200
+
+    async def RegisterAccount(self, request: Any, context: Any) -> Any:
+        self.note("RegisterAccount")
+        if "@" not in request.email:
+            raise invalid_argument("email", "email must have a name, an @ and a domain.")
+        if not 10 <= len(request.password) <= 200:
+            raise invalid_argument("password", "password must have 10 to 200 characters.")
+        if request.email in self.passwords:
+            raise AppError(
+                StatusCode.ALREADY_EXISTS, "EMAIL_TAKEN", "This address has an account already."
+            )
+        self.passwords[request.email] = request.password
+        self.followed[request.email] = []
+        return subscription.RegisterAccountResponse(**self._sign_in(request.email))
+
+    async def CreateSignIn(self, request: Any, context: Any) -> Any:
+        self.note("CreateSignIn")
+        if self.passwords.get(request.email) != request.password:
+            raise AppError(
+                StatusCode.UNAUTHENTICATED,
+                "CREDENTIALS_WRONG",
+                "The e-mail address or the password is wrong.",
+            )
+        return subscription.CreateSignInResponse(**self._sign_in(request.email))
+
+    def _sign_in(self, email: str) -> dict[str, Any]:
+        sign_in_id = uuid.uuid4().hex
+        self.sign_ins[sign_in_id] = email
+        key = subscription.SignInKey(account_id="account", sign_in_id=sign_in_id)
+        return {
+            "account": subscription.Account(account_id="account", email=email),
+            "sign_in": subscription.SignIn(key=key),
+        }
+
+    async def RevokeSignIn(self, request: Any, context: Any) -> Any:
+        self.note("RevokeSignIn")
+        self.sign_ins.pop(request.key.sign_in_id, None)
+        return subscription.RevokeSignInResponse()
+
+    def _follows(self, key: Any) -> list[str]:
+        if key.sign_in_id not in self.sign_ins:
+            raise AppError(StatusCode.UNAUTHENTICATED, "SIGN_IN_INVALID", "Sign in again.")
+        return self.followed[self.sign_ins[key.sign_in_id]]
+
+    async def AddSubscription(self, request: Any, context: Any) -> Any:
+        self.note("AddSubscription")
+        follows = self._follows(request.key)
+        if len(follows) >= self.limit:
+            raise AppError(
+                StatusCode.FAILED_PRECONDITION, "TOO_MANY_SUBSCRIPTIONS", "The list is full."
+            )
+        created = request.symbol not in follows
+        if created:
+            follows.append(request.symbol)
+        return subscription.AddSubscriptionResponse(
+            subscription=subscription.Subscription(symbol=request.symbol), created=created
+        )
+
+    async def RemoveSubscription(self, request: Any, context: Any) -> Any:
+        self.note("RemoveSubscription")
+        follows = self._follows(request.key)
+        if request.symbol not in follows:
+            raise AppError(
+                StatusCode.NOT_FOUND, "NOT_SUBSCRIBED", f"{request.symbol[:40]} is not followed."
+            )
+        follows.remove(request.symbol)
+        return subscription.RemoveSubscriptionResponse()
+
+    async def BatchListSubscriptions(self, request: Any, context: Any) -> Any:
+        self.note("BatchListSubscriptions")
+        response = subscription.BatchListSubscriptionsResponse()
+        for key in request.keys:
+            answer = response.lists.add(key=key)
+            if key.sign_in_id in self.sign_ins:
+                answer.email = self.sign_ins[key.sign_in_id]
+                for symbol in self.followed[answer.email]:
+                    answer.subscriptions.add(symbol=symbol)
+            else:
+                answer.error_reason = "SIGN_IN_INVALID"
+        return response
+
+
+class Services:
+    """The three fakes, each of which can be stopped and started again on its port."""
+
+    def __init__(self) -> None:
+        self.quotes = FakeQuotes(
+            prices={"AAPL": 293.65, "MSFT": 157.7, "XOM": 69.78, "BRK.B": 226.5, "^GSPC": 3230.78},
+            names={"AAPL": "Apple Inc.", "MSFT": "Microsoft Corporation", "XOM": "Exxon Mobil"},
+        )
+        self.predictions = FakePredictions(closes=dict(self.quotes.prices))
+        self.accounts = FakeAccounts()
+        self.ports = {name: free_port() for name in ("quote", "prediction", "subscription")}
+        self._running: dict[str, AsyncExitStack] = {}
+
+    async def start(self, name: str) -> None:
+        stack = AsyncExitStack()
+        listen = f"127.0.0.1:{self.ports[name]}"
+        await stack.enter_async_context(
+            serving(*self._services(name), domain=f"{name}.foretick", listen=listen)
+        )
+        self._running[name] = stack
+
+    async def stop(self, name: str) -> None:
+        await self._running.pop(name).aclose()
+
+    async def stop_all(self) -> None:
+        for name in list(self._running):
+            await self.stop(name)
+
+    def _services(self, name: str) -> list[RpcService]:
+        if name == "quote":
+            add_quotes = partial(quote_grpc.add_QuoteServiceServicer_to_server, self.quotes)
+            return [RpcService("foretick.quote.v1.QuoteService", add_quotes)]
+        if name == "prediction":
+            add_predictions = partial(
+                prediction_grpc.add_PredictionServiceServicer_to_server, self.predictions
+            )
+            return [RpcService("foretick.prediction.v1.PredictionService", add_predictions)]
+        add_accounts = partial(
+            subscription_grpc.add_AccountServiceServicer_to_server, self.accounts
+        )
+        add_subscriptions = partial(
+            subscription_grpc.add_SubscriptionServiceServicer_to_server, self.accounts
+        )
+        return [
+            RpcService("foretick.subscription.v1.AccountService", add_accounts),
+            RpcService("foretick.subscription.v1.SubscriptionService", add_subscriptions),
+        ]
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[Services]:
+    running = Services()
+    for name in running.ports:
+        await running.start(name)
+    yield running
+    await running.stop_all()
+
+
+@pytest.fixture
+def settings(services: Services, tmp_path: Path) -> GatewaySettings:
+    return GatewaySettings(
+        service_token=SERVICE_TOKEN,  # type: ignore[arg-type]
+        data_dir=tmp_path,
+        quote_target=f"127.0.0.1:{services.ports['quote']}",
+        prediction_target=f"127.0.0.1:{services.ports['prediction']}",
+        subscription_target=f"127.0.0.1:{services.ports['subscription']}",
+    )
+
+
+@pytest.fixture
+async def client(
+    settings: GatewaySettings, aiohttp_client: Callable[..., Awaitable[Client]]
+) -> Client:
+    return await aiohttp_client(create_app(settings))

@@ -1,0 +1,1 @@
+"""Forecasts, and what they have been worth."""

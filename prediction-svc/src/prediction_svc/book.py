@@ -1,0 +1,87 @@
+"""The forecasts that are served, in memory."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from foretick_rpc.symbols import parse_symbol
+from prediction_svc.jobs import SymbolForecast
+from prediction_svc.market import Refusal, SymbolBars
+from prediction_svc.models import TrainedModel
+from prediction_svc.recipe import LEVELS
+
+
+@dataclass(frozen=True)
+class IssuedForecast:
+    """The distribution of one symbol's next close, as it is told."""
+
+    made: SymbolForecast
+    target_session_date: str
+    target_inferred: bool
+    currency_code: str
+    price_decimals: int
+    issue_time: datetime
+
+    @property
+    def quantile_prices(self) -> list[tuple[float, float]]:
+        """Probability and price of each quantile, both rising."""
+        moves = zip(LEVELS, self.made.log_moves, strict=True)
+        return [(level, self.made.close * math.exp(move)) for level, move in moves]
+
+    @property
+    def expected_close(self) -> float:
+        """Reference close · exp(median log move)."""
+        return self.made.close * math.exp(self.made.log_moves[LEVELS.index(0.5)])
+
+
+def issue(made: SymbolForecast, bars: SymbolBars, issue_time: datetime) -> IssuedForecast:
+    """Join a forecast with what the market says of its symbol."""
+    return IssuedForecast(
+        made=made,
+        target_session_date=bars.next_session_date,
+        target_inferred=bars.next_session_inferred,
+        currency_code=bars.currency_code,
+        price_decimals=bars.price_decimals,
+        issue_time=issue_time,
+    )
+
+
+@dataclass(frozen=True)
+class Edition:
+    """All forecasts made in one batch; never changed, only replaced."""
+
+    market_id: str
+    known: frozenset[str]
+    forecasts: Mapping[str, IssuedForecast]
+    refusals: Mapping[str, Refusal]
+    model: TrainedModel | None
+    """The latest model that forecasts of this edition come from."""
+
+
+class Book:
+    """Holds the latest edition; None before the first and after a change of market."""
+
+    def __init__(self) -> None:
+        self.edition: Edition | None = None
+
+    @property
+    def market_id(self) -> str:
+        """Market of the edition, or nothing."""
+        return self.edition.market_id if self.edition else ""
+
+    def find(self, asked: str) -> IssuedForecast | Refusal:
+        """Return the forecast of a symbol as somebody wrote it, or why there is none."""
+        try:
+            symbol = parse_symbol(asked)
+        except ValueError as error:
+            return Refusal("SYMBOL_MALFORMED", str(error))
+        if self.edition is None:
+            return Refusal("FORECAST_PENDING", "No forecasts have been made yet.")
+        if (forecast := self.edition.forecasts.get(symbol)) is not None:
+            return forecast
+        if (refusal := self.edition.refusals.get(symbol)) is not None:
+            return refusal
+        if symbol in self.edition.known:
+            return Refusal("FORECAST_PENDING", f"The forecast of {symbol} is being made.")
+        return Refusal("SYMBOL_NOT_FOUND", f"{symbol} is not forecast in this market.")

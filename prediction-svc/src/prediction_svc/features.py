@@ -1,0 +1,153 @@
+"""What the scale model sees of each session: its own past, and the market as of its close."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prediction_svc import rolling
+from prediction_svc.crowd import fresh_rows, means_across, ranks_among_peers
+from prediction_svc.histories import Floats, History
+from prediction_svc.panel import Panel, garman_klass
+
+Own = dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class Features:
+    """One row of `values`, shape (N, features), for each row of a panel; missing is NaN."""
+
+    names: tuple[str, ...]
+    values: NDArray[np.float32]
+
+
+def build_features(panel: Panel) -> Features:
+    """Features of every row of the panel, from bars that had closed at the row's own close."""
+    # what can't be divided is missing
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        columns = _columns(panel)
+        values = np.stack(list(columns.values()), axis=1, dtype=np.float32, casting="same_kind")
+    values[~np.isfinite(values)] = np.nan
+    return Features(tuple(columns), values)
+
+
+def _columns(panel: Panel) -> Own:
+    own = [
+        own_features(history, panel.sigma[panel.rows(i)], panel.return_sigma[panel.rows(i)])
+        for i, history in enumerate(panel.histories)
+    ]
+    columns = {name: np.concatenate([part[name] for part in own]) for name in own[0]}
+    columns |= market_features(panel, columns)
+    return columns | {
+        f"rank of {name}": ranks_among_peers(panel, columns[name])
+        for name in ("log σ", "move 1", "move 21", "volume 1", "|z| 5")
+    }
+
+
+def own_features(history: History, sigma: Floats, return_sigma: Floats) -> Own:
+    """Features of one symbol's sessions from its own past alone, columns of n."""
+    logs = np.log(history.closes)
+    returns = rolling.change(logs, 1)
+    # what each move was against the σ known before it
+    before = np.append(np.nan, sigma[:-1])
+    sizes = np.abs(returns) / before
+    columns: Own = {"log σ": np.log(sigma), "σ of returns": np.log(return_sigma / sigma)}
+    for sessions in (1, 5, 21, 63, 250):
+        moved = rolling.change(logs, sessions)
+        columns[f"move {sessions}"] = moved / (sigma * np.sqrt(sessions))
+    for sessions in (5, 10, 21, 63, 125, 250):
+        columns[f"sd {sessions}"] = _log(rolling.deviation(returns, sessions) / sigma)
+    columns |= _size_features(sizes)
+    columns |= _range_features(history, returns, sigma)
+    columns |= _volume_features(history)
+    columns |= _calendar_features(history)
+    return columns
+
+
+def _log(ratio: Floats) -> Floats:
+    return np.log(np.where(ratio > 0, ratio, np.nan))
+
+
+def _size_features(sizes: Floats) -> Own:
+    columns: Own = {"|z| 1": sizes, "|z| before": np.append(np.nan, sizes[:-1])}
+    for sessions in (5, 21, 63, 250):
+        columns[f"|z| {sessions}"] = rolling.mean(sizes, sessions)
+    columns["largest |z| 10"] = rolling.maximum(sizes, 10)
+    columns["largest |z| 63"] = rolling.maximum(sizes, 63)
+    columns["sessions since the largest |z|"] = rolling.sessions_since_maximum(sizes, 63)
+    # company reports come about every 63 sessions
+    for reports in (1, 2, 4):
+        columns[f"|z| {reports} quarters ago"] = rolling.maximum(sizes, 5, 63 * reports - 4)
+    return columns
+
+
+def _range_features(history: History, returns: Floats, sigma: Floats) -> Own:
+    spread = np.log(history.highs / history.lows)
+    gap = np.log(history.opens) - np.append(np.nan, np.log(history.closes[:-1]))
+    variance = garman_klass(history)
+    width = np.where(spread > 0, spread, np.nan)
+    columns: Own = {
+        "range 1": _log(width / sigma),
+        "gap 1": gap / sigma,
+        "|gap| 21": rolling.mean(np.abs(gap), 21) / sigma,
+        "gap share": rolling.mean(gap * gap, 63) / rolling.mean(returns * returns, 63),
+        "close in range": (history.closes - history.lows) / (history.highs - history.lows + 1e-12),
+    }
+    for sessions in (5, 21, 63):
+        columns[f"range {sessions}"] = _log(rolling.mean(width, sessions) / sigma)
+    for sessions in (5, 21):
+        columns[f"Garman-Klass {sessions}"] = _log(
+            np.sqrt(rolling.mean(variance, sessions)) / sigma
+        )
+    return columns
+
+
+def _volume_features(history: History) -> Own:
+    traded = _log(history.volumes)
+    usual, spread = rolling.mean(traded, 63), rolling.deviation(traded, 63)
+    spread = np.maximum(spread, 1e-3)
+    return {
+        "volume 1": (traded - usual) / spread,
+        "volume 5": (rolling.mean(traded, 5) - usual) / spread,
+        "volume 21": (rolling.mean(traded, 21) - usual) / spread,
+    }
+
+
+def _calendar_features(history: History) -> Own:
+    months = history.days.astype("datetime64[D]").astype("datetime64[M]")
+    return {
+        "weekday": ((history.days + 3) % 7).astype(np.float64),
+        "month": months.astype(np.int64) % 12 + 1.0,
+        "day of month": (history.days - months.astype("datetime64[D]").astype(np.int64)) + 1.0,
+        "days since session": np.append(np.nan, np.diff(history.days).astype(np.float64)),
+    }
+
+
+def market_features(panel: Panel, own: Own) -> Own:
+    """The latest closed session of every symbol, averaged as of the instant of each row's close."""
+    instants, instant_of = panel.instants
+    latest, fresh = fresh_rows(panel, instants)
+    moves = own["move 1"]
+
+    def average(column: Floats) -> Floats:
+        return means_across(column[latest], fresh)
+
+    mean_move, mean_square = average(moves), average(moves * moves)
+    across = {
+        "market log σ": average(own["log σ"]),
+        "market |z|": average(own["|z| 1"]),
+        "market |z| 5": average(own["|z| 5"]),
+        "market |z| 21": average(own["|z| 21"]),
+        "market sd 5": average(own["sd 5"]),
+        "market range": average(own["range 1"]),
+        "market volume": average(own["volume 1"]),
+        "market move": mean_move,
+        "market move 5": average(own["move 5"]),
+        "market move 21": average(own["move 21"]),
+        "breadth": average(np.where(np.isnan(moves), np.nan, moves > 0)),
+        "breadth 63": average(np.where(np.isnan(own["move 63"]), np.nan, own["move 63"] > 0)),
+        "togetherness": mean_move * mean_move / mean_square,
+    }
+    columns = {name: values[instant_of] for name, values in across.items()}
+    columns["log σ to market"] = own["log σ"] - columns["market log σ"]
+    return columns

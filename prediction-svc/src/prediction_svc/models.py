@@ -1,0 +1,41 @@
+"""What a trained model is, without what trains it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from hashlib import sha256
+
+from prediction_svc.fits import Fit
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The scale model of one fixed date."""
+
+    fit: Fit
+    booster: bytes
+    """XGBoost's own UBJSON."""
+    feature_names: tuple[str, ...]
+    train_start: date
+    train_rows: int
+    train_symbols: int
+    rows_hash: str
+    """SHA-256 of the features and labels learned from."""
+    create_time: datetime
+    """When training ended, aware, by the wall clock."""
+
+    @property
+    def version(self) -> str:
+        """Unique in its market: the fit date and the first digits of the model's own hash."""
+        return f"scale-{self.fit.session_date:%Y%m%d}-{sha256(self.booster).hexdigest()[:8]}"
+
+
+def serving_model(models: Sequence[TrainedModel], second: int) -> TrainedModel:
+    """Return the latest model whose fit had closed at an instant; models rise by their fits.
+
+    Raises ValueError before the first.
+    """
+    answering = [model for model in models if model.fit.second <= second]
+    if not answering:
+        raise ValueError("no model had been fitted by then")
+    return answering[-1]

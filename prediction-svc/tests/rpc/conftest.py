@@ -1,0 +1,179 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grpc
+import pytest
+
+from foretick.prediction.v1 import prediction_pb2 as pb
+from foretick.prediction.v1 import prediction_pb2_grpc
+from foretick.quote.v1 import quote_pb2 as quote
+from foretick.quote.v1 import quote_pb2_grpc
+from foretick_rpc.convert import timestamp
+from foretick_rpc.errors import AppError
+from foretick_rpc.server import RpcServer, RpcService
+from foretick_rpc.testing import SERVICE_TOKEN, calling, serving
+from prediction_svc.app import running
+from prediction_svc.histories import History
+from prediction_svc.recipe import Recipe
+from prediction_svc.settings import PredictionSettings
+
+EPOCH = date(1970, 1, 1)
+PAGE = 3
+T = TypeVar("T")
+
+
+class FakeQuotes(quote_pb2_grpc.QuoteServiceServicer):
+    """A market of generated bars, of which the last `hidden` sessions have not closed yet."""
+
+    def __init__(self, histories: list[History]) -> None:
+        self.market_id = "demo:1"
+        self.histories = {history.symbol: history for history in histories}
+        self.hidden = 2
+        self.refused: dict[str, str] = {}
+
+    @property
+    def last_date(self) -> date:
+        day = max(int(h.days[-1 - self.hidden]) for h in self.histories.values())
+        return EPOCH + timedelta(days=day)
+
+    @property
+    def next_date(self) -> date:
+        """Later than the next row and the next weekday: the market is on holiday for a week."""
+        return self.last_date + timedelta(days=9)
+
+    @property
+    def now(self) -> datetime:
+        return datetime.combine(self.last_date, datetime.min.time(), UTC) + timedelta(hours=22)
+
+    async def GetClock(self, request: Any, context: Any) -> quote.GetClockResponse:
+        clock = quote.ExchangeClock(
+            exchange_code="XTST",
+            last_session=quote.Session(session_date=self.last_date.isoformat()),
+            next_session=quote.Session(session_date=self.next_date.isoformat()),
+        )
+        return quote.GetClockResponse(
+            market_id=self.market_id, market_time=timestamp(self.now), exchanges=[clock]
+        )
+
+    async def ListUniverse(
+        self, request: quote.ListUniverseRequest, context: Any
+    ) -> quote.ListUniverseResponse:
+        symbols = sorted({*self.histories, *self.refused})
+        first = int(request.page_token or 0)
+        page = [quote.Instrument(symbol=s) for s in symbols[first : first + PAGE]]
+        token = str(first + PAGE) if first + PAGE < len(symbols) else ""
+        return quote.ListUniverseResponse(
+            market_id=self.market_id, instruments=page, next_page_token=token
+        )
+
+    async def GetHistory(
+        self, request: quote.GetHistoryRequest, context: Any
+    ) -> quote.GetHistoryResponse:
+        symbol = request.symbol
+        if symbol in self.refused:
+            reason = self.refused[symbol]
+            raise AppError(grpc.StatusCode.FAILED_PRECONDITION, reason, f"{symbol} is broken.")
+        history = self.histories[symbol].first(len(self.histories[symbol]) - self.hidden)
+        return quote.GetHistoryResponse(
+            market_id=self.market_id,
+            instrument=quote.Instrument(symbol=symbol, currency_code="EUR", price_decimals=3),
+            session_days=history.days,
+            opens=history.opens,
+            highs=history.highs,
+            lows=history.lows,
+            closes=history.closes,
+            volumes=history.volumes,
+            close_seconds=history.close_seconds,
+            next_session=quote.Session(session_date=self.next_date.isoformat(), inferred=True),
+        )
+
+
+@pytest.fixture
+def quotes(make_history: Callable[..., History]) -> FakeQuotes:
+    histories = [make_history(f"S{i}", sessions=700) for i in range(6)]
+    return FakeQuotes([*histories, make_history("YOUNG", sessions=20)])
+
+
+@asynccontextmanager
+async def quotes_serving(quotes: FakeQuotes, listen: str) -> AsyncIterator[RpcServer]:
+    service = RpcService(
+        "foretick.quote.v1.QuoteService",
+        partial(quote_pb2_grpc.add_QuoteServiceServicer_to_server, quotes),
+    )
+    async with serving(service, listen=listen) as server:
+        yield server
+
+
+ServeQuotes = Callable[..., AbstractAsyncContextManager[RpcServer]]
+
+
+@pytest.fixture
+def serve_quotes(quotes: FakeQuotes) -> ServeQuotes:
+    """Serve the fake market: `async with serve_quotes(port=0) as server`."""
+
+    def serve(port: int = 0) -> AbstractAsyncContextManager[RpcServer]:
+        return quotes_serving(quotes, f"127.0.0.1:{port}")
+
+    return serve
+
+
+class Predictions:
+    """A caller of the service under test."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.stub = prediction_pb2_grpc.PredictionServiceStub(channel)
+
+    async def ask(self, *symbols: str, horizon: int = 0) -> pb.BatchGetForecastsResponse:
+        request = pb.BatchGetForecastsRequest(symbols=symbols, horizon=horizon)
+        return await self.stub.BatchGetForecasts(request)
+
+    async def status(self) -> pb.GetModelStatusResponse:
+        return await self.stub.GetModelStatus(pb.GetModelStatusRequest())
+
+    async def until(
+        self, reached: Callable[[pb.Forecast], bool], symbol: str = "S0"
+    ) -> pb.Forecast:
+        """The first forecast of the symbol of which `reached` holds."""
+
+        async def asked() -> pb.Forecast | None:
+            found = (await self.ask(symbol)).forecasts
+            return found[0] if found and reached(found[0]) else None
+
+        return await within(20, asked)
+
+
+async def within(seconds: float, attempt: Callable[[], Awaitable[T | None]]) -> T:
+    async with asyncio.timeout(seconds):
+        while (found := await attempt()) is None:  # noqa: ASYNC110 - it is in another process
+            await asyncio.sleep(0.03)
+        return found
+
+
+ServePredictions = Callable[[int], AbstractAsyncContextManager[Predictions]]
+
+
+@pytest.fixture
+def serve_predictions(tmp_path: Path, quick_recipe: Recipe) -> ServePredictions:
+    """Run the whole service against the market on a port."""
+
+    @asynccontextmanager
+    async def serve(quote_port: int) -> AsyncIterator[Predictions]:
+        settings = PredictionSettings(
+            service_token=SERVICE_TOKEN,
+            data_dir=tmp_path,
+            listen="127.0.0.1:0",
+            quote_target=f"127.0.0.1:{quote_port}",
+        )
+        service = pb.DESCRIPTOR.services_by_name["PredictionService"]
+        async with (
+            running(settings, recipe=quick_recipe, poll_seconds=0.05) as server,
+            calling(server, service) as channel,
+        ):
+            yield Predictions(channel)
+
+    return serve

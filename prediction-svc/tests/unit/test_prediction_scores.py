@@ -1,0 +1,78 @@
+import math
+
+import numpy as np
+import pytest
+
+from prediction_svc.histories import History
+from prediction_svc.jobs import forecast_without_learning
+from prediction_svc.panel import build_panel
+from prediction_svc.quantiles import Moves, no_learning_scale
+from prediction_svc.recipe import Recipe
+from prediction_svc.scores import (
+    NORMAL_QUANTILES,
+    hac_variance,
+    scorable_rows,
+    score_symbols,
+    skill_score,
+)
+
+
+def test_the_reference_itself_has_no_skill(mixed_histories: list[History]) -> None:
+    panel = build_panel(mixed_histories, Recipe())
+    rows = scorable_rows(panel, no_learning_scale(panel), Recipe())
+    normal = panel.return_sigma[rows][:, None] * NORMAL_QUANTILES[None, :]
+    score = score_symbols(panel, Moves(rows, normal), Recipe())["NY00"]
+    assert (score.value, score.low, score.high) == (0.0, 0.0, 0.0)
+    assert score.scored_sessions == 250
+
+
+def test_hac_variance_is_its_definition() -> None:
+    series = np.random.default_rng(2).standard_normal(60)
+    n = len(series)
+    total = 0.0
+    for i in range(n):
+        for j in range(n):
+            if abs(i - j) <= 5:
+                total += (1 - abs(i - j) / 6) * series[i] * series[j]
+    assert hac_variance(series, 5) == pytest.approx(total / n**2)
+
+
+def test_the_interval_covers_the_skill() -> None:
+    """True skill 10 %: the interval holds it in about 95 of 100 samples."""
+    random = np.random.default_rng(4)
+    held, values = 0, []
+    for _ in range(400):
+        reference = random.gamma(2.0, 1.0, 250)
+        losses = reference * 0.9 + 0.3 * random.standard_normal(250)
+        score = skill_score(losses, reference, Recipe())
+        assert score.value is not None
+        assert score.low is not None
+        assert score.high is not None
+        assert score.low < score.value < score.high
+        held += score.low <= 10.0 <= score.high
+        values.append(score.value)
+    assert 0.90 <= held / 400 <= 0.98
+    assert math.isclose(float(np.mean(values)), 10.0, abs_tol=0.3)
+
+
+@pytest.mark.parametrize("sessions", [0, 1, 149])
+def test_below_150_sessions_nothing_is_said(sessions: int) -> None:
+    losses = np.ones(sessions)
+    score = skill_score(losses, 2 * losses, Recipe())
+    assert (score.value, score.low, score.high) == (None, None, None)
+    assert score.scored_sessions == sessions
+
+
+def test_from_150_sessions_on_it_is() -> None:
+    losses = np.ones(150)
+    score = skill_score(losses, 2 * losses, Recipe())
+    assert score.value == pytest.approx(50.0)
+
+
+def test_a_late_lister_is_forecast_without_a_score(mixed_histories: list[History]) -> None:
+    batch = forecast_without_learning(mixed_histories, Recipe())
+    late, old = batch["LATE"].score, batch["NY01"].score
+    assert late.value is None
+    assert 60 < late.scored_sessions < 150
+    assert old.value is not None
+    assert old.scored_sessions == 250

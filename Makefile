@@ -5,6 +5,8 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := protos quote-svc prediction-svc subscription-svc gateway
+# Each folder of tests is checked by itself, since each may have its own conftest.
+TESTS := $(wildcard $(PACKAGES:=/tests/*/)) tests/e2e tests/browser
 PYTEST := $(BIN)/python -m pytest
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes
 
@@ -54,14 +56,16 @@ test-browser: $(VENV)/dev.stamp ## the pages in a browser (needs Chromium: CHROM
 .PHONY: check format protos protos-check lock
 check: $(VENV)/dev.stamp protos-check ## formatting, lint, types, contracts
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
-	@$(BIN)/mypy $(foreach p,$(PACKAGES),$(p)/src) protos/gen deploy
+	@$(BIN)/mypy $(PACKAGES:=/src) protos/gen protos/generate.py deploy
+	@for tests in $(TESTS); do MYPYPATH=deploy:tests/e2e $(BIN)/mypy $$tests || exit 1; done
 	@PATH="$(CURDIR)/$(BIN):$$PATH" && cd protos && npm ci --silent --ignore-scripts --no-audit --no-fund && npm exec --silent -- buf lint && npm exec --silent -- buf format --diff --exit-code
 format: $(VENV)/dev.stamp ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 protos: $(VENV)/dev.stamp ## generate the code of the contracts
 	@$(BIN)/python protos/generate.py protos/gen
 protos-check: $(VENV)/dev.stamp
-	@$(BIN)/python protos/generate.py $(VENV)/generated && diff -r -x __pycache__ $(VENV)/generated protos/gen \
+	@$(BIN)/python protos/generate.py $(VENV)/generated
+	@diff -r -x __pycache__ $(VENV)/generated protos/gen \
 		|| { echo "protos/gen differs from the contracts: run 'make protos'"; exit 1; }
 lock: $(VENV)/dev.stamp ## renew the hashed locks in requirements/
 	@cd requirements && ../$(LOCK) --upgrade dev.in -o dev.txt && \

@@ -7,6 +7,8 @@ from pathlib import Path
 from grpc_tools import protoc
 
 ROOT = Path(__file__).parent
+BIN = Path(sys.executable).parent
+PLUGINS = ("mypy", "mypy_grpc")
 
 
 def main(target: Path) -> int:
@@ -20,6 +22,8 @@ def main(target: Path) -> int:
             "protoc",
             f"-I{ROOT}",
             f"-I{well_known}",
+            # The plugins stand beside the interpreter, which need not be on the PATH.
+            *(f"--plugin=protoc-gen-{name}={BIN / f'protoc-gen-{name}'}" for name in PLUGINS),
             f"--python_out={target}",
             f"--grpc_python_out={target}",
             f"--mypy_out=quiet:{target}",

@@ -7,9 +7,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 
-def scroll_width(page: Page) -> int:
-    width: int = page.evaluate("document.documentElement.scrollWidth")
-    return width
+def fits_the_window(page: Page) -> bool:
+    assert page.viewport_size
+    return bool(
+        page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+    )
 
 
 def rows(page: Page) -> int:
@@ -18,7 +20,8 @@ def rows(page: Page) -> int:
 
 def follow_five(page: Page) -> list[str]:
     """Follow five symbols that the empty list offers or the market knows; their names."""
-    offered = page.locator(".offers button").evaluate_all("all => all.map(one => one.value)")
+    buttons = page.locator(".offers button")
+    offered: list[str] = buttons.evaluate_all("all => all.map(one => one.value)")
     assert len(offered) >= 5
     for symbol in offered[:5]:
         page.get_by_label("Add a symbol").fill(symbol.lower())
@@ -37,7 +40,7 @@ def test_a_newcomer_follows_five_symbols(newcomer: Page, request: pytest.Fixture
         timeout=60_000,
         polling=1000,
     )
-    assert scroll_width(newcomer) <= newcomer.viewport_size["width"]
+    assert fits_the_window(newcomer)
     if folder := os.environ.get("SCREENSHOTS"):
         newcomer.screenshot(path=Path(folder) / f"{request.node.callspec.id}.png", full_page=True)
     newcomer.get_by_role("button", name=f"Remove {symbols[0]}").click()
@@ -60,7 +63,7 @@ def test_an_unknown_symbol_is_said_beside_its_field(newcomer: Page) -> None:
     expect(field).to_have_value("NOSUCH")
     said = newcomer.locator(f"#{field.get_attribute('aria-describedby')}")
     expect(said).to_contain_text("NOSUCH")
-    assert scroll_width(newcomer) <= newcomer.viewport_size["width"]
+    assert fits_the_window(newcomer)
     assert rows(newcomer) == 0
 
 

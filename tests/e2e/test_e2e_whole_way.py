@@ -3,21 +3,21 @@
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import grpc
 import pytest
 from grpc import StatusCode
-from grpc.aio import AioRpcError, insecure_channel
-from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
-from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+from grpc.aio import AioRpcError, UnaryUnaryMultiCallable, insecure_channel
 
 from foretick.prediction.v1 import prediction_pb2
 from foretick.quote.v1 import quote_pb2, quote_pb2_grpc
 from foretick.subscription.v1 import subscription_pb2
 from foretick_rpc.client import open_channel
 from foretick_rpc.healthcheck import is_serving
+from foretick_rpc.testing import listed_services
 from stack import Stack, Visitor, eventually, write_bars
 
 Visit = Callable[[Stack], Visitor]
@@ -31,7 +31,7 @@ async def test_register_subscribe_and_see_a_models_forecast(
     await visitor.subscribe("AAPL", "msft", "XOM", "AAPL")
 
     async def learned() -> bool:
-        return (await visitor.row("AAPL"))["forecaster"] == "scale_model"
+        return bool((await visitor.row("AAPL"))["forecaster"] == "scale_model")
 
     await eventually(learned, "a forecast by a trained model")
     answer = await visitor.subscriptions()
@@ -125,33 +125,15 @@ def loaded() -> Callable[[int], str]:
     return lambda pid: Path(f"/proc/{pid}/maps").read_text()
 
 
-async def listed(target: str, token: str, right: str) -> set[str]:
-    """The services that reflection lists to a caller who shows `token`."""
-
-    async def ask() -> AsyncIterator[ServerReflectionRequest]:
-        if token != f"Bearer {right}":
-            # Refused before it is heard; a message sent then would meet a call that has ended.
-            await asyncio.Event().wait()
-        yield ServerReflectionRequest(list_services="")
-
-    async with insecure_channel(target) as channel:
-        call = ServerReflectionStub(channel).ServerReflectionInfo(
-            ask(), metadata=(("authorization", token),), timeout=5
-        )
-        async for response in call:
-            return {service.name for service in response.list_services_response.service}
-    raise AssertionError("reflection did not answer")
-
-
 @pytest.mark.parametrize("name", sorted(SERVICE_NAMES))
 async def test_programs_need_the_service_token(csv_stack: Stack, name: str) -> None:
     target = csv_stack.target(name)
     right = csv_stack.environment["FORETICK_SERVICE_TOKEN"]
-    assert set(SERVICE_NAMES[name]) <= await listed(target, f"Bearer {right}", right)
-    for token in ("", "Bearer guessed"):
-        with pytest.raises(AioRpcError) as caught:
-            await listed(target, token, right)
-        assert caught.value.code() is StatusCode.UNAUTHENTICATED
+    assert set(SERVICE_NAMES[name]) <= await asyncio.to_thread(listed_services, target, right)
+    for token in ("", "guessed"):
+        with pytest.raises(grpc.RpcError) as refused:
+            await asyncio.to_thread(listed_services, target, token)
+        assert refused.value.code() is StatusCode.UNAUTHENTICATED
     descriptors = [
         descriptor
         for module in (quote_pb2, prediction_pb2, subscription_pb2)
@@ -160,7 +142,8 @@ async def test_programs_need_the_service_token(csv_stack: Stack, name: str) -> N
     ]
     async with insecure_channel(target) as channel:
         for method in (method for service in descriptors for method in service.methods):
-            call = channel.unary_unary(f"/{method.containing_service.full_name}/{method.name}")
+            path = f"/{method.containing_service.full_name}/{method.name}"
+            call: UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
             with pytest.raises(AioRpcError) as caught:
                 await call(b"", timeout=5)
             assert caught.value.code() is StatusCode.UNAUTHENTICATED, method.full_name
@@ -176,7 +159,7 @@ async def test_the_serving_process_never_loads_xgboost(
     await visitor.subscribe("KO")
 
     async def learned() -> bool:
-        return (await visitor.row("KO"))["forecaster"] == "scale_model"
+        return bool((await visitor.row("KO"))["forecaster"] == "scale_model")
 
     await eventually(learned, "a forecast by a trained model")
     serving = csv_stack.processes["prediction-svc"].pid
@@ -200,14 +183,13 @@ async def test_the_demo_market_moves_on(tmp_path: Path, visitors: Visit) -> None
         await visitor.register("alan@example.org")
         await visitor.subscribe(*symbols)
 
-        async def forecast_for() -> str | None:
-            session: str | None = (await visitor.row(symbols[0]))["forecastSession"]
-            return session
+        async def forecast_for() -> str:
+            return (await visitor.row(symbols[0]))["forecastSession"] or ""
 
         first = await eventually(forecast_for, "a first forecast")
 
         async def moved() -> bool:
-            return (await forecast_for() or "") > first
+            return await forecast_for() > first
 
         await eventually(moved, "a forecast of a later session")
         assert "synthetic" in (await visitor.page("/subscribeList")).lower()

@@ -124,7 +124,7 @@ async def test_without_subscription_svc_there_is_a_plain_503(anyone: Any, servic
     await services.start("subscription")
 
     async def is_back() -> bool:
-        return (await anyone.get("/subscribeList")).status == 200
+        return bool((await anyone.get("/subscribeList")).status == 200)
 
     await until(is_back)
 

@@ -4,7 +4,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Never, TypeVar
 
 import grpc
 import pytest
@@ -91,6 +91,11 @@ class FakeQuotes(quote_pb2_grpc.QuoteServiceServicer):
             close_seconds=history.close_seconds,
             next_session=quote.Session(session_date=self.next_date.isoformat(), inferred=True),
         )
+
+    async def _not_asked(self, request: Any, context: Any) -> Never:
+        raise AssertionError(f"forecasting needs no {request}")
+
+    GetMarket = BatchGetQuotes = SearchInstruments = _not_asked
 
 
 @pytest.fixture

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from prediction_svc import crowd, jobs, rolling, scale_model
 from prediction_svc.features import build_features
@@ -45,7 +47,9 @@ def differing_features(histories: Sequence[History], second: int, recipe: Recipe
     for i, symbol in enumerate(short.symbols):
         own = full.rows(full.symbols.index(symbol))
         rows = slice(own.start, own.start + len(short.histories[i]))
-        pairs = [("sigma", full.sigma[rows], short.sigma[short.rows(i)])]
+        pairs: list[tuple[str, NDArray[Any], NDArray[Any]]] = [
+            ("sigma", full.sigma[rows], short.sigma[short.rows(i)])
+        ]
         for column, name in enumerate(wide.names):
             seen = wide.values[rows, column]
             pairs.append((name, seen, narrow.values[short.rows(i), column]))

@@ -35,6 +35,8 @@ def load_settings(settings_type: type[S]) -> S:
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_input=False):
             where = ".".join(str(part) for part in problem["loc"]) or "settings"
+            if where in settings_type.model_fields:  # a bad default goes by its field's name
+                where = str(settings_type.model_fields[where].validation_alias)
             what = problem["msg"].removeprefix("Value error, ")
             print(f"{where}: {what}", file=sys.stderr)
         sys.exit(2)

@@ -4,10 +4,15 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import grpc
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc.aio import Channel
+from grpc_reflection.v1alpha.reflection_pb2 import (
+    ServerReflectionRequest,
+    ServerReflectionResponse,
+)
 from sqlalchemy import MetaData
 
 from foretick_rpc.client import open_channel
@@ -34,6 +39,23 @@ async def calling(rpc_server: RpcServer, service: ServiceDescriptor) -> AsyncIte
     target = f"127.0.0.1:{rpc_server.port}"
     async with open_channel(target, service_token=SERVICE_TOKEN, service=service) as channel:
         yield channel
+
+
+def listed_services(target: str, token: str) -> set[str]:
+    """The names of the services that reflection lists to a caller who shows `token`.
+
+    Raises grpc.RpcError where it refuses.
+    """
+    with grpc.insecure_channel(target) as channel:
+        ask = channel.stream_stream(
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+            ServerReflectionRequest.SerializeToString,
+            ServerReflectionResponse.FromString,
+        )
+        metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        request = ServerReflectionRequest(list_services="")
+        answer = next(iter(ask(iter([request]), metadata=metadata, timeout=5)))
+    return {service.name for service in answer.list_services_response.service}
 
 
 def free_port() -> int:

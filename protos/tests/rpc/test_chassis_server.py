@@ -7,13 +7,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Never
 
+import grpc
 import pytest
 from google.protobuf.message import Message
 from grpc import StatusCode
 from grpc.aio import AioRpcError, insecure_channel
-from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
-from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from foretick.quote.v1 import quote_pb2 as pb
 from foretick.quote.v1.quote_pb2_grpc import (
@@ -27,7 +27,7 @@ from foretick_rpc.healthcheck import is_serving
 from foretick_rpc.interceptors import Context
 from foretick_rpc.logs import request_id
 from foretick_rpc.server import RpcServer, RpcService
-from foretick_rpc.testing import SERVICE_TOKEN, calling, free_port, serving
+from foretick_rpc.testing import SERVICE_TOKEN, calling, free_port, listed_services, serving
 
 QUOTES = pb.DESCRIPTOR.services_by_name["QuoteService"]
 
@@ -57,7 +57,10 @@ class Servicer(QuoteServiceServicer):
         await self._answer(context)
         return pb.GetMarketResponse(market=pb.Market(market_id="demo:7"))
 
-    GetClock = BatchGetQuotes = GetHistory = SearchInstruments = ListUniverse = GetMarket
+    async def _not_asked(self, request: Message, context: Context) -> Never:
+        raise AssertionError(f"no test asks for {request}")
+
+    GetClock = BatchGetQuotes = GetHistory = SearchInstruments = ListUniverse = _not_asked
 
 
 @pytest.fixture
@@ -148,28 +151,14 @@ async def test_without_the_service_token_a_call_is_unauthenticated(
     assert servicer.calls == 0
 
 
-async def reflected(server: RpcServer, metadata: tuple[tuple[str, str], ...]) -> set[str]:
-    async def ask() -> AsyncIterator[ServerReflectionRequest]:
-        if not metadata:
-            # Refused before it is heard; a message sent then would meet a call that has ended.
-            await asyncio.Event().wait()
-        yield ServerReflectionRequest(list_services="")
-
-    async with insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        call = ServerReflectionStub(channel).ServerReflectionInfo(
-            ask(), metadata=metadata, timeout=5
-        )
-        async for response in call:
-            return {service.name for service in response.list_services_response.service}
-    raise AssertionError("reflection did not answer")
-
-
 async def test_reflection_lists_the_services_to_those_with_the_token(server: RpcServer) -> None:
-    names = await reflected(server, (("authorization", f"Bearer {SERVICE_TOKEN}"),))
+    target = f"127.0.0.1:{server.port}"
+    names = await asyncio.to_thread(listed_services, target, SERVICE_TOKEN)
     assert {QUOTES.full_name, "grpc.health.v1.Health"} <= names
-    with pytest.raises(AioRpcError) as caught:
-        await reflected(server, ())
-    assert caught.value.code() is StatusCode.UNAUTHENTICATED
+    for token in ("", "guessed"):
+        with pytest.raises(grpc.RpcError) as caught:
+            await asyncio.to_thread(listed_services, target, token)
+        assert caught.value.code() is StatusCode.UNAUTHENTICATED
 
 
 async def test_health_answers_without_a_token(server: RpcServer) -> None:

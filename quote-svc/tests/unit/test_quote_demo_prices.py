@@ -1,0 +1,192 @@
+"""The demo market's prices: reproducible to the byte, and of the processes that they claim."""
+
+import numpy as np
+import pytest
+
+from foretick_rpc.symbols import parse_symbol
+from quote_svc.demo_prices import KEPT_SESSIONS, RHO, TICKS, DemoPrices
+from quote_svc.demo_stocks import STOCKS, Process
+from quote_svc.market import Floats
+
+SESSIONS = 1500
+
+
+def made(seed: int, sessions: int) -> DemoPrices:
+    prices = DemoPrices(STOCKS, seed)
+    prices.make_through(sessions - 1)
+    return prices
+
+
+@pytest.fixture(scope="module")
+def prices() -> DemoPrices:
+    return made(7, SESSIONS)
+
+
+def returns(prices: DemoPrices, process: Process) -> Floats:
+    """Daily log returns, one row for each stock of the process."""
+    rows = [row for row, stock in enumerate(STOCKS) if stock.process is process]
+    closes = np.stack([prices.bars(row)[3] for row in rows])
+    return np.diff(np.log(closes), axis=1)
+
+
+def autocorrelation(series: Floats) -> Floats:
+    """Lag-1 autocorrelation of each row."""
+    centred = series - series.mean(axis=1, keepdims=True)
+    products: Floats = (centred[:, 1:] * centred[:, :-1]).sum(axis=1)
+    ratios: Floats = products / (centred**2).sum(axis=1)
+    return ratios
+
+
+def test_the_instruments_are_distinct_and_well_formed() -> None:
+    assert len({stock.symbol for stock in STOCKS}) == len(STOCKS) == 30
+    assert len({stock.name for stock in STOCKS}) == 30
+    assert all(parse_symbol(stock.symbol) == stock.symbol for stock in STOCKS)
+    for process in Process:
+        assert sum(stock.process is process for stock in STOCKS) == 10
+
+
+def test_the_same_seed_gives_the_same_bytes(prices: DemoPrices) -> None:
+    again = made(7, SESSIONS)
+    for row in range(len(STOCKS)):
+        assert again.bars(row).tobytes() == prices.bars(row).tobytes()
+        assert again.ticks(row).tobytes() == prices.ticks(row).tobytes()
+
+
+def test_another_seed_gives_other_prices(prices: DemoPrices) -> None:
+    other = made(8, 20)
+    for row in range(len(STOCKS)):
+        assert not np.array_equal(other.bars(row)[:4], prices.bars(row)[:4, :20])
+
+
+@pytest.mark.parametrize("sessions", [1, 255, 256, 257, 600])
+def test_a_session_depends_on_none_after_it(prices: DemoPrices, sessions: int) -> None:
+    fewer = made(7, sessions)
+    for row in range(len(STOCKS)):
+        earlier = prices.bars(row)[:, :sessions]
+        assert fewer.bars(row).tobytes() == earlier.tobytes()
+
+
+def test_one_by_one_or_all_at_once_is_the_same(prices: DemoPrices) -> None:
+    stepwise = DemoPrices(STOCKS, 7)
+    for session in range(0, 300, 7):
+        stepwise.make_through(session)
+    for row in range(len(STOCKS)):
+        bars = stepwise.bars(row)
+        assert bars.tobytes() == prices.bars(row)[:, : bars.shape[1]].tobytes()
+
+
+def test_only_the_latest_are_kept_and_skipping_changes_none(prices: DemoPrices) -> None:
+    target = KEPT_SESSIONS + 1000
+    skipping = DemoPrices(STOCKS[:2], 7)
+    skipping.make_through(target)
+    assert skipping.bars(0).shape == (5, KEPT_SESSIONS + 1)
+    assert skipping.first_kept == target - KEPT_SESSIONS
+    # The sessions that both have are the same, though one was made without its past's bars.
+    first = skipping.first_kept
+    for row in range(2):
+        ours = skipping.bars(row)[:, : SESSIONS - first]
+        assert ours.tobytes() == prices.bars(row)[:, first:].tobytes()
+    stepwise = DemoPrices(STOCKS[:2], 7)
+    for session in (10, 2500, target):
+        stepwise.make_through(session)
+    assert stepwise.bars(1).tobytes() == skipping.bars(1).tobytes()
+
+
+def test_a_bar_is_its_ticks_extremes_and_ends(prices: DemoPrices) -> None:
+    for row in range(len(STOCKS)):
+        ticks = prices.ticks(row)
+        assert len(ticks) == TICKS + 1
+        bar = prices.bars(row)[:4, -1]
+        assert bar.tolist() == [ticks[0], ticks.max(), ticks.min(), ticks[-1]]
+
+
+def test_prices_are_positive_and_whole_cents(prices: DemoPrices) -> None:
+    for row in range(len(STOCKS)):
+        bars = prices.bars(row)
+        assert (bars > 0).all()
+        assert np.array_equal(np.round(bars[:4], 2), bars[:4])
+        assert np.array_equal(np.round(bars[4]), bars[4])
+        opens, highs, lows, closes = bars[:4]
+        assert (highs >= np.maximum(opens, closes)).all()
+        assert (lows <= np.minimum(opens, closes)).all()
+
+
+def test_nights_have_gaps(prices: DemoPrices) -> None:
+    for row, stock in enumerate(STOCKS):
+        opens, closes = prices.bars(row)[[0, 3]]
+        gaps = np.log(opens[1:] / closes[:-1])
+        # A fifth of a day's variance passes at night; AR(1) and rounding leave some play.
+        assert 0.3 < gaps.std() / stock.volatility < 0.7
+
+
+def test_planted_direction_is_there(prices: DemoPrices) -> None:
+    rho = autocorrelation(returns(prices, Process.AUTOREGRESSIVE))
+    # Standard errors: sqrt((1 - rho²) / 1500) = .023 for one stock; .014 for the mean, since
+    # the stocks share about 30 % of their innovations.
+    assert np.abs(rho - RHO).max() < 0.09
+    assert abs(rho.mean() - RHO) < 0.045
+
+
+@pytest.mark.parametrize("process", [Process.STEADY, Process.VARYING])
+def test_random_walks_have_no_direction(prices: DemoPrices, process: Process) -> None:
+    rho = autocorrelation(returns(prices, process))
+    assert np.abs(rho).max() < 0.1
+    assert abs(rho.mean()) < 0.03
+
+
+def test_volatility_moves_where_it_should_and_only_there(prices: DemoPrices) -> None:
+    steady = autocorrelation(np.abs(returns(prices, Process.STEADY)))
+    varying = autocorrelation(np.abs(returns(prices, Process.VARYING)))
+    assert abs(steady.mean()) < 0.03
+    assert varying.min() > 0.08
+    assert varying.mean() > 0.15
+
+
+def test_volatilities_are_those_of_the_table(prices: DemoPrices) -> None:
+    for process, play in ((Process.AUTOREGRESSIVE, 0.1), (Process.STEADY, 0.1)):
+        stated = np.array([stock.volatility for stock in STOCKS if stock.process is process])
+        assert np.abs(returns(prices, process).std(axis=1) / stated - 1).max() < play
+    stated = np.array([stock.volatility for stock in STOCKS if stock.process is Process.VARYING])
+    assert 0.8 < (returns(prices, Process.VARYING).std(axis=1) / stated).mean() < 1.2
+
+
+def test_ranges_carry_the_volatility(prices: DemoPrices) -> None:
+    for row, stock in enumerate(STOCKS):
+        if stock.process is not Process.STEADY:
+            continue
+        opens, highs, lows, closes = prices.bars(row)[:4]
+        # Garman and Klass 1980: variance between open and close from the four prices.
+        squares = 0.5 * np.log(highs / lows) ** 2
+        squares -= (2 * np.log(2) - 1) * np.log(closes / opens) ** 2
+        expected = stock.volatility**2 * 0.8
+        # 390 ticks miss a little of the extremes of a continuous path.
+        assert 0.85 < squares.mean() / expected < 1.05
+
+
+def test_the_market_moves_all(prices: DemoPrices) -> None:
+    steady = returns(prices, Process.STEADY)
+    shares = np.array([stock.market_share for stock in STOCKS if stock.process is Process.STEADY])
+    expected = np.sqrt(np.outer(shares, shares))
+    off_diagonal = ~np.eye(len(shares), dtype=bool)
+    error = (np.corrcoef(steady) - expected)[off_diagonal]
+    assert np.abs(error).max() < 0.1
+
+
+def test_prices_stay_in_range_for_years_of_running() -> None:
+    prices = made(7, 60_000)
+    for row, stock in enumerate(STOCKS):
+        closes = prices.bars(row)[3]
+        assert closes.min() > stock.first_price / 100
+        assert closes.max() < stock.first_price * 100
+
+
+def test_the_prices_of_a_seed_stay_what_they_are() -> None:
+    # Forecasts and scores are stored by seed: prices that change between versions of the
+    # product would be scored against others.
+    assert made(7, 3).bars(0).tolist() == [
+        [84.54, 83.54, 84.15],
+        [84.68, 85.4, 84.95],
+        [83.1, 83.35, 83.92],
+        [84.21, 84.02, 84.95],
+        [1916766.0, 1490165.0, 2535084.0],
+    ]

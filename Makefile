@@ -51,13 +51,17 @@ test-e2e: $(VENV)/test.stamp ## all four processes together
 test-browser: $(VENV)/dev.stamp ## the pages in a browser (needs Chromium: CHROMIUM=path)
 	@$(PYTEST) tests/browser
 
+.PHONY: bench
+bench: $(VENV)/run.stamp ## what things cost, side by side, as ratios
+	@$(BIN)/python bench/history_columns.py
+
 ##### keep
 
 .PHONY: check format protos protos-check lock
 check: $(VENV)/dev.stamp protos-check ## formatting, lint, types, contracts
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
-	@$(BIN)/mypy $(PACKAGES:=/src) protos/gen protos/generate.py deploy
-	@for tests in $(TESTS); do MYPYPATH=deploy:tests/e2e $(BIN)/mypy $$tests || exit 1; done
+	@$(BIN)/mypy $(PACKAGES:=/src) protos/gen protos/generate.py deploy bench
+	@for tests in $(TESTS); do MYPYPATH=deploy:tests/e2e:quote-svc/tests/yahoo $(BIN)/mypy $$tests || exit 1; done
 	@PATH="$(CURDIR)/$(BIN):$$PATH" && cd protos && npm ci --silent --ignore-scripts --no-audit --no-fund && npm exec --silent -- buf lint && npm exec --silent -- buf format --diff --exit-code
 format: $(VENV)/dev.stamp ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,9 @@ class FakeQuotes(Fake, quote_grpc.QuoteServiceServicer):
     names: dict[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     next_session: str = "2020-01-02"
+    stale_reason: str = ""
+    pending: Counter[str] = field(default_factory=Counter)  # how often each is still fetched
+    failing: dict[str, str] = field(default_factory=dict)
 
     async def GetMarket(self, request: Any, context: Any) -> Any:
         self.note("GetMarket")
@@ -76,11 +80,10 @@ class FakeQuotes(Fake, quote_grpc.QuoteServiceServicer):
         )
         return quote.GetMarketResponse(market=market)
 
-    async def GetClock(self, request: Any, context: Any) -> Any:
-        raise NotImplementedError
+    async def _not_asked(self, request: Any, context: Any) -> Any:
+        raise AssertionError(f"no page needs {request}")
 
-    async def GetHistory(self, request: Any, context: Any) -> Any:
-        raise NotImplementedError
+    GetClock = GetHistory = WatchQuotes = WatchMarketSessions = _not_asked
 
     async def BatchGetQuotes(self, request: Any, context: Any) -> Any:
         self.note("BatchGetQuotes")
@@ -89,7 +92,12 @@ class FakeQuotes(Fake, quote_grpc.QuoteServiceServicer):
         )
         for asked in request.symbols:
             symbol = asked.strip().upper()
-            if symbol in self.broken:
+            if self.pending[symbol] > 0:
+                self.pending[symbol] -= 1
+                response.missing.add(symbol=asked, reason="HISTORY_PENDING", message="Wait.")
+            elif symbol in self.failing:
+                response.missing.add(symbol=asked, reason=self.failing[symbol], message="Later.")
+            elif symbol in self.broken:
                 response.missing.add(
                     symbol=asked, reason="PRICES_INVALID", message=self.broken[symbol]
                 )
@@ -115,6 +123,10 @@ class FakeQuotes(Fake, quote_grpc.QuoteServiceServicer):
             previous_close=self.prices[symbol] / 1.01,
             session_date="2019-12-31",
             state=quote.SESSION_STATE_CLOSED,
+            day_low=self.prices[symbol] * 0.99,
+            volume=1_000_000,
+            stale=bool(self.stale_reason),
+            stale_reason=self.stale_reason,
             next_session=quote.Session(
                 session_date=self.next_session,
                 open_time=timestamp(datetime(2020, 1, 2, 14, 30, tzinfo=UTC)),
@@ -132,7 +144,7 @@ class FakeQuotes(Fake, quote_grpc.QuoteServiceServicer):
 
     async def SearchInstruments(self, request: Any, context: Any) -> Any:
         self.note("SearchInstruments")
-        found = [each for each in self.prices if each.startswith(request.query.upper())]
+        found = get_close_matches(request.query.upper(), self.prices)
         return quote.SearchInstrumentsResponse(
             instruments=[self._instrument(each) for each in found[: request.page_size]]
         )
@@ -155,7 +167,7 @@ class FakePredictions(Fake, prediction_grpc.PredictionServiceServicer):
     learned: bool = True
 
     async def GetModelStatus(self, request: Any, context: Any) -> Any:
-        raise NotImplementedError
+        raise AssertionError("no page needs the status of models")
 
     async def BatchGetForecasts(self, request: Any, context: Any) -> Any:
         self.note("BatchGetForecasts")

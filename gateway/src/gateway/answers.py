@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Protocol
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from foretick.prediction.v1 import prediction_pb2
@@ -80,12 +81,14 @@ def _quote(message: quote_pb2.Quote) -> Quote:
         decimals=message.instrument.price_decimals,
         price=_finite(message.price),
         as_of=_instant(message.as_of_time, message.HasField("as_of_time")),
-        previous_close=(
-            _finite(message.previous_close) if message.HasField("previous_close") else None
-        ),
+        previous_close=_optional(message, "previous_close"),
         session_date=message.session_date,
         state=_word(quote_pb2.SessionState.Name(message.state), "SESSION_STATE_"),
         next_session=(_session(message.next_session) if message.HasField("next_session") else None),
+        day_low=_optional(message, "day_low"),
+        day_high=_optional(message, "day_high"),
+        volume=_optional(message, "volume"),
+        stale_reason=(message.stale_reason or "It is old.") if message.stale else "",
     )
 
 
@@ -121,9 +124,9 @@ def _forecast(message: prediction_pb2.Forecast) -> Forecast:
 
 def _score(message: prediction_pb2.PredictScore) -> Score:
     return Score(
-        value=_finite(message.value) if message.HasField("value") else None,
-        low=_finite(message.low) if message.HasField("low") else None,
-        high=_finite(message.high) if message.HasField("high") else None,
+        value=_optional(message, "value"),
+        low=_optional(message, "low"),
+        high=_optional(message, "high"),
         sessions=message.scored_sessions,
         basis=_word(prediction_pb2.ScoreBasis.Name(message.basis), "SCORE_BASIS_"),
     )
@@ -136,6 +139,10 @@ def _missing(messages: Iterable[_Missing]) -> dict[str, Reason]:
 def _word(name: str, prefix: str) -> str:
     """Return an enum's name as programs and pages say it: "MARKET_KIND_CSV" is "csv"."""
     return name.removeprefix(prefix).lower()
+
+
+def _optional(message: Message, name: str) -> float | None:
+    return _finite(getattr(message, name)) if message.HasField(name) else None
 
 
 def _finite(number: float) -> float | None:

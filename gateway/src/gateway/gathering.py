@@ -62,12 +62,9 @@ async def _for_beginners(backends: Backends) -> Gathered:
 
 
 async def similar(backends: Backends, entered: str) -> list[Instrument]:
-    """Search for what was meant; the first letters alone find more where one letter is wrong."""
-    for query in dict.fromkeys((entered, entered[:2])):
-        found = await attempt(backends.search(query, SIMILAR)) if query else []
-        if not isinstance(found, Reason) and found:
-            return found
-    return []
+    """Search for what was meant; nothing where the search fails."""
+    found = await attempt(backends.search(entered, SIMILAR)) if entered else []
+    return [] if isinstance(found, Reason) else found
 
 
 def _known(market: Market | Reason) -> Market | None:

@@ -67,7 +67,10 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The latest price of an instrument, in major units of its currency."""
+    """The latest price of an instrument, in major units of its currency.
+
+    ``stale_reason`` says why it should be newer than it is; empty where it is as new as can be.
+    """
 
     symbol: str
     name: str
@@ -79,6 +82,10 @@ class Quote:
     session_date: str
     state: str
     next_session: Session | None
+    day_low: float | None = None
+    day_high: float | None = None
+    volume: float | None = None
+    stale_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

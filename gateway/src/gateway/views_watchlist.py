@@ -1,5 +1,8 @@
 """The watchlist: what it shows, adding to it and removing from it."""
 
+import asyncio
+import time
+
 from aiohttp import web
 
 from gateway.access import require_sign_in
@@ -13,6 +16,16 @@ from gateway.pages import html_page, json_page, see_other, wants_json
 from gateway.problems import RequestError, SignedOutError
 from gateway.redirects import HOME
 from gateway.watchlist import Row, market_json, reason_json, row_json, watchlist_rows
+
+ADDING_SECONDS = 6.0
+PENDING_PAUSE_SECONDS = 0.1
+_STATUS_OF_MISSING = {
+    "SYMBOL_NOT_FOUND": 404,
+    "HISTORY_PENDING": 503,
+    "SOURCE_RATE_LIMITED": 503,
+    "SOURCE_UNREACHABLE": 503,
+    "SOURCE_NONSENSE": 503,
+}
 
 
 async def subscribe_list(request: web.Request) -> web.Response:
@@ -51,7 +64,7 @@ async def remove(request: web.Request) -> web.Response:
 async def _known_symbol(backends: Backends, entered: str) -> str:
     """Return the symbol as the market spells it; raises `RequestError` if it can't be followed."""
     try:
-        answer = await backends.quotes([entered])
+        answer = await _answer_at_last(backends, entered)
     except RequestError as error:
         if error.status >= 500:
             error.message += " Nothing was stored."
@@ -59,8 +72,9 @@ async def _known_symbol(backends: Backends, entered: str) -> str:
     for quote in answer.found.values():
         return quote.symbol
     reason = next(iter(answer.missing.values()))
-    status = 404 if reason.reason == "SYMBOL_NOT_FOUND" else 400
-    refused = RequestError(status, reason.reason, reason.message[:500], "symbol")
+    status = _STATUS_OF_MISSING.get(reason.reason, 400)
+    message = reason.message[:500] + (" Nothing was stored." if status >= 500 else "")
+    refused = RequestError(status, reason.reason, message, "symbol")
     if status == 404:
         refused.suggestions = [
             {"symbol": each.symbol, "name": each.name}
@@ -69,11 +83,23 @@ async def _known_symbol(backends: Backends, entered: str) -> str:
     raise refused
 
 
+async def _answer_at_last(backends: Backends, entered: str) -> Quotes:
+    """Ask for the symbol's quote; where its history has to be fetched first, wait for that."""
+    give_up = time.monotonic() + ADDING_SECONDS
+    while True:
+        answer = await backends.quotes([entered])
+        is_pending = any(each.reason == "HISTORY_PENDING" for each in answer.missing.values())
+        if not is_pending or time.monotonic() > give_up:
+            return answer
+        await asyncio.sleep(PENDING_PAUSE_SECONDS)
+
+
 async def _refused(
     request: web.Request, key: SignInKey, error: RequestError, entered: str
 ) -> web.Response:
     """Show the watchlist again with the error beside the field."""
-    if isinstance(error, SignedOutError) or error.status >= 500:
+    is_outage = error.status >= 500 and error.field is None
+    if isinstance(error, SignedOutError) or is_outage:
         raise error
     error.field = error.field or "symbol"
     if wants_json(request):

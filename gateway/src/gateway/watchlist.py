@@ -144,7 +144,12 @@ def _quote_json(row: Row) -> dict[str, Any]:
         "priceSession": quote and quote.session_date,
         "previousClose": quote and quote.previous_close,
         "changePercent": row.change_percent,
+        "dayLow": quote and quote.day_low,
+        "dayHigh": quote and quote.day_high,
+        "volume": quote and quote.volume,
         "sessionState": quote and quote.state,
+        "stale": quote and bool(quote.stale_reason),
+        "staleReason": quote.stale_reason or None if quote else None,
         "priceReason": reason_json(row.price_reason),
     }
 

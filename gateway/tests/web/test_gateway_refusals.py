@@ -7,6 +7,7 @@ from aiohttp import FormData
 from grpc import StatusCode
 
 from foretick_rpc.errors import AppError
+from gateway import views_watchlist
 
 
 def assert_refused(  # noqa: PLR0917 - a line of a table: what is expected, in the order of a page
@@ -304,3 +305,35 @@ async def test_faults_of_a_service_show_no_detail(
     assert answer.status == status
     assert "secret" not in answer.text.lower()
     assert "subscription-svc" in answer.text
+
+
+async def test_a_symbol_whose_history_is_fetched_first_is_waited_for(
+    program: Any, services: Any
+) -> None:
+    await program.register()
+    services.quotes.pending["AAPL"] = 3
+    answer = await program.post("/subscriptions", symbol="AAPL")
+    assert (answer.status, answer.content) == (201, {"symbol": "AAPL", "created": True})
+    assert services.quotes.calls["BatchGetQuotes"] == 4
+
+
+async def test_a_history_that_does_not_come_in_time_stores_nothing(
+    anyone: Any, services: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views_watchlist, "ADDING_SECONDS", 0.0)
+    await anyone.register()
+    services.quotes.pending["AAPL"] = 1000
+    answer = await anyone.post("/subscriptions", symbol="AAPL")
+    assert answer.status == 503
+    assert "Nothing was stored." in answer.text
+    assert services.accounts.calls["AddSubscription"] == 0
+
+
+@pytest.mark.parametrize("reason", ["SOURCE_RATE_LIMITED", "SOURCE_UNREACHABLE", "SOURCE_NONSENSE"])
+async def test_a_source_that_fails_stores_nothing(anyone: Any, services: Any, reason: str) -> None:
+    await anyone.register()
+    services.quotes.failing["NEWCO"] = reason
+    answer = await anyone.post("/subscriptions", symbol="NEWCO")
+    assert answer.status == 503
+    assert "Nothing was stored." in answer.text
+    assert services.accounts.calls["AddSubscription"] == 0

@@ -46,6 +46,11 @@ async def test_the_historic_keys_and_more(program: Any) -> None:
         "currency": "USD",
         "priceAsOf": "2019-12-31T21:00:00Z",
         "sessionState": "closed",
+        "stale": False,
+        "staleReason": None,
+        "dayLow": 293.65 * 0.99,
+        "dayHigh": None,
+        "volume": 1_000_000,
         "forecastSession": "2020-01-02",
         "forecastSessionOpen": "2020-01-02T14:30:00Z",
         "forecastSessionClose": "2020-01-02T21:00:00Z",
@@ -100,6 +105,21 @@ async def test_the_page_names_what_a_row_is_made_of(browser: Any) -> None:
     assert "Synthetic" not in page.text
     assert len(page.named("svg")) == 2
     assert page.named("a")[0]["href"] == "#content"
+
+
+async def test_an_old_price_looks_old_and_says_why(
+    browser: Any, program: Any, services: Any
+) -> None:
+    services.quotes.stale_reason = "The source does not answer since 14:05 <UTC>."
+    await browser.register()
+    await follow(browser, "AAPL")
+    page = Page((await browser.get("/subscribeList")).text)
+    assert "main old" in {attributes.get("class") for attributes in page.named("span")}
+    assert "The source does not answer since 14:05 <UTC>." in page.text
+    await program.register("b@example.org")
+    await follow(program, "AAPL")
+    (row,) = (await program.get("/subscribeList")).content["subs"]
+    assert (row["stale"], row["staleReason"]) == (True, services.quotes.stale_reason)
 
 
 async def test_pages_obey_their_own_policy(browser: Any) -> None:

@@ -76,7 +76,9 @@ class Issuer:
             clock = await self._market.clock()
             await self._follow(clock)
         except MarketUnavailableError as error:
-            if self._market_answers:
+            if not self._market_id and self._market_answers:
+                _log.info("waiting for the market")
+            elif self._market_answers:
                 _log.warning("the market does not answer (%s); forecasts stay as they are", error)
             self._market_answers = False
             return self._poll_seconds

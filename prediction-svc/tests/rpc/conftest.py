@@ -96,6 +96,8 @@ class FakeQuotes(quote_pb2_grpc.QuoteServiceServicer):
         raise AssertionError(f"forecasting needs no {request}")
 
     GetMarket = BatchGetQuotes = SearchInstruments = _not_asked
+    WatchQuotes: Any = _not_asked
+    WatchMarketSessions: Any = _not_asked
 
 
 @pytest.fixture

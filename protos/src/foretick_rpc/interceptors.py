@@ -34,6 +34,7 @@ class _Call:
     method: str
     request_id: str
     allowed: bool
+    streams: bool
 
 
 class CallRules(ServerInterceptor):
@@ -63,6 +64,7 @@ class CallRules(ServerInterceptor):
             method=method,
             request_id=str(metadata.get("x-request-id", ""))[:64] or uuid.uuid4().hex,
             allowed=hmac.compare_digest(given, self._authorization),
+            streams=handler.response_streaming,
         )
         return self._guarded(handler, call)
 
@@ -108,16 +110,18 @@ class CallRules(ServerInterceptor):
             message = f"internal error, request id {call.request_id}"
             await self._abort(context, AppError(StatusCode.INTERNAL, "INTERNAL", message))
         finally:
-            self._note(call.method, time.perf_counter() - started)
+            self._note(call, time.perf_counter() - started)
 
     async def _abort(self, context: Context, error: AppError) -> None:
         details = status_details(error, self._domain)
         await context.abort(error.code, error.message, ((STATUS_DETAILS_KEY, details),))
 
-    def _note(self, method: str, seconds: float) -> None:
+    def _note(self, call: _Call, seconds: float) -> None:
         self._calls += 1
-        if seconds >= _SLOW_SECONDS or self._calls % _SAMPLE_EVERY == 1:
-            _log.info("%s took %.1f ms (call %d)", method, 1000 * seconds, self._calls)
+        # A stream is meant to last.
+        is_slow = seconds >= _SLOW_SECONDS and not call.streams
+        if is_slow or self._calls % _SAMPLE_EVERY == 1:
+            _log.info("%s took %.1f ms (call %d)", call.method, 1000 * seconds, self._calls)
 
 
 _WRONG_TOKEN = AppError(

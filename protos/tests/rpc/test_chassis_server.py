@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Never
+from typing import Any, Never
 
 import grpc
 import pytest
@@ -61,6 +61,8 @@ class Servicer(QuoteServiceServicer):
         raise AssertionError(f"no test asks for {request}")
 
     GetClock = BatchGetQuotes = GetHistory = SearchInstruments = ListUniverse = _not_asked
+    WatchQuotes: Any = _not_asked
+    WatchMarketSessions: Any = _not_asked
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
-"""Keeps the demo market's running seconds in the database."""
+"""Keeps the demo market's clock in the database."""
 
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert
 
 from foretick_rpc.database import Database
 from quote_svc.demo_time import DemoPace, at_pace
+from quote_svc.running_clock import ClockState
 from quote_svc.tables import market_clocks
 
 
@@ -16,23 +17,24 @@ class ClockStore:
         self._market_id = market_id
         self._pace = pace
 
-    async def load(self) -> float:
-        """Running seconds so far, at today's pace; 0 for a market that never ran."""
+    async def load(self) -> ClockState:
+        """Where the clock stands, at today's pace; at 0 for a market that never ran."""
 
-        def read(connection: Connection) -> float:
+        def read(connection: Connection) -> ClockState:
             query = select(market_clocks).where(market_clocks.c.market_id == self._market_id)
             row = connection.execute(query).one_or_none()
             if row is None:
-                return 0.0
+                return ClockState(0.0)
             stored = DemoPace(row.session_seconds, row.night_seconds)
-            return at_pace(row.elapsed_seconds, stored, self._pace)
+            return ClockState(at_pace(row.elapsed_seconds, stored, self._pace), row.held)
 
         return await self._database.read(read)
 
-    async def save(self, elapsed: float) -> None:
+    async def save(self, state: ClockState) -> None:
         """Replace what is stored."""
         values = {
-            "elapsed_seconds": elapsed,
+            "elapsed_seconds": state.elapsed,
+            "held": state.held,
             "session_seconds": self._pace.session_seconds,
             "night_seconds": self._pace.night_seconds,
         }

@@ -4,17 +4,19 @@ import asyncio
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
 
 from quote_svc.calendars import TradingCalendar, load_calendar
+from quote_svc.control import ClockStandsStill, NoSessionsLeft
 from quote_svc.csv_file import NUMBERS, CsvRows, SymbolRows, read_csv
 from quote_svc.market import (
     Bars,
     ExchangeClock,
+    FetchProgress,
     History,
     Instrument,
     MarketClock,
@@ -49,27 +51,47 @@ class CsvSource:
 
 
 class CsvMarket:
-    """A `Market` of the bars up to one session; later ones are not even kept."""
+    """A `Market` of the bars up to one session, and the `ClockControl` that moves it on.
+
+    The clock stands still at the close of a session. Stepping leaves no trace in the files: the
+    next start is at `QUOTE_AS_OF` again.
+    """
 
     def __init__(
         self,
         description: MarketDescription,
-        clock: ExchangeClock,
+        calendar: TradingCalendar,
+        session: Session,
         listed: dict[str, tuple[Instrument, Bars]],
         problems: dict[str, str],
     ) -> None:
-        if clock.last_session is None:
-            raise ValueError("the clock must stand at the close of a session")
+        """`listed` holds all bars; those after `session`, where the clock stands, stay unseen."""
         self.description = description
-        self._now = clock.last_session.close_time
-        self._clock = clock
+        self._calendar = calendar
         self._listed = listed
         self._problems = problems
-        self._instruments = tuple(instrument for instrument, _ in listed.values())
+        self._last_day = max(int(bars.session_days[-1]) for _, bars in listed.values())
+        self._stand_at(session)
+
+    def _stand_at(self, session: Session) -> None:
+        self._session = session
+        self._day = epoch_day(session.session_date)
+        self._next_session = self._calendar.following(session.session_date)
+        self._instruments = tuple(
+            instrument
+            for instrument, bars in self._listed.values()
+            if bars.session_days[0] <= self._day
+        )
 
     async def clock(self) -> MarketClock:
         """See `Market`."""
-        return MarketClock(self._now, (self._clock,), next_change_in=None)
+        exchange = ExchangeClock(
+            exchange_code=self._calendar.exchange_code,
+            state=SessionState.CLOSED,
+            last_session=self._session,
+            next_session=self._next_session,
+        )
+        return MarketClock(self._session.close_time, (exchange,), next_change_in=None)
 
     async def quotes(self, symbols: Sequence[str]) -> QuoteBatch:
         """See `Market`."""
@@ -79,12 +101,13 @@ class CsvMarket:
                 answers[symbol] = self._quote(symbol)
             except SymbolUnavailable as unavailable:
                 answers[symbol] = unavailable
-        return QuoteBatch(self._now, answers)
+        return QuoteBatch(self._session.close_time, answers)
 
     async def history(self, symbol: str, start: date | None) -> History:
         """See `Market`."""
-        instrument, bars = self._found(symbol)
-        return History(instrument, bars.since(start), self._clock.next_session)
+        instrument, bars, count = self._found(symbol)
+        seen = Bars(*(getattr(bars, column.name)[:count] for column in fields(bars)))
+        return History(instrument, seen.since(start), self._next_session)
 
     async def search(self, query: str) -> Sequence[Instrument]:
         """See `Market`."""
@@ -94,24 +117,69 @@ class CsvMarket:
         """See `Market`."""
         return self._instruments
 
-    def _found(self, symbol: str) -> tuple[Instrument, Bars]:
+    async def hold(self) -> None:
+        """See `ClockControl`; it stands still anyway."""
+
+    async def step(self, sessions: int) -> None:
+        """See `ClockControl`; the clock goes no further than the last bar's session."""
+        days = self._calendar.days
+        coming = int(np.searchsorted(days, self._day, side="right"))
+        left = int(np.searchsorted(days, self._last_day, side="right")) - coming
+        if sessions > left:
+            raise NoSessionsLeft(
+                f"the last bar is of {date_of(self._last_day)}, and the clock stands at the close "
+                f"of {self._session.session_date}: it can be stepped {max(left, 0)} sessions, "
+                f"not {sessions}"
+            )
+        self._stand_at(self._calendar.latest(date_of(int(days[coming + sessions - 1]))))
+
+    async def run(self) -> None:
+        """See `ClockControl`; it cannot."""
+        raise ClockStandsStill("daily bars have no time of their own: step the clock instead")
+
+    def _found(self, symbol: str) -> tuple[Instrument, Bars, int]:
+        """The instrument, its bars, and how many of them can be seen."""
         if symbol in self._problems:
             raise PricesInvalid(symbol, self._problems[symbol])
         if symbol not in self._listed:
             raise SymbolNotFound(symbol)
-        return self._listed[symbol]
+        instrument, bars = self._listed[symbol]
+        count = int(np.searchsorted(bars.session_days, self._day, side="right"))
+        if not count:
+            raise SymbolNotFound(symbol)
+        return instrument, bars, count
 
     def _quote(self, symbol: str) -> Quote:
-        instrument, bars = self._found(symbol)
+        instrument, bars, count = self._found(symbol)
+        last = count - 1
+        day = int(bars.session_days[last])
+        stale_reason = ""
+        if day < self._day:
+            stale_reason = f"there is no bar after {date_of(day)}"
         return Quote(
             instrument=instrument,
-            price=float(bars.closes[-1]),
-            as_of_time=datetime.fromtimestamp(int(bars.close_seconds[-1]), UTC),
-            previous_close=float(bars.closes[-2]) if len(bars) > 1 else None,
-            session_date=date_of(int(bars.session_days[-1])),
-            state=self._clock.state,
-            next_session=self._clock.next_session,
+            price=float(bars.closes[last]),
+            as_of_time=datetime.fromtimestamp(int(bars.close_seconds[last]), UTC),
+            previous_close=float(bars.closes[last - 1]) if last else None,
+            session_date=date_of(day),
+            state=SessionState.CLOSED,
+            next_session=self._next_session,
+            day_low=float(bars.lows[last]),
+            day_high=float(bars.highs[last]),
+            volume=float(bars.volumes[last]),
+            stale=bool(stale_reason),
+            stale_reason=stale_reason,
         )
+
+    async def progress(self) -> FetchProgress | None:
+        """See `Market`; the files are all there is."""
+        return None
+
+    async def sessions_after(self, exchange_code: str, day: date) -> Sequence[Session]:
+        """See `Market`."""
+        if exchange_code != self._calendar.exchange_code:
+            return ()
+        return self._calendar.opened_after(day, self._session.close_time)
 
 
 def load_csv_market(source: CsvSource, today: date) -> CsvMarket:
@@ -129,7 +197,7 @@ def load_csv_market(source: CsvSource, today: date) -> CsvMarket:
     if not sound:
         raise _nothing_usable(rows, source)
     session = calendar.latest(_as_of(sound, source))
-    listed = _listed(sound, source, calendar, session)
+    listed = _listed(sound, source, calendar)
     description = MarketDescription(
         market_id=f"csv:{rows.content_hash[:16]}",
         kind=MarketKind.CSV,
@@ -137,13 +205,7 @@ def load_csv_market(source: CsvSource, today: date) -> CsvMarket:
         synthetic=False,
         notices=tuple(rows.notices),
     )
-    clock = ExchangeClock(
-        exchange_code=calendar.exchange_code,
-        state=SessionState.CLOSED,
-        last_session=session,
-        next_session=calendar.following(session.session_date),
-    )
-    return CsvMarket(description, clock, listed, problems)
+    return CsvMarket(description, calendar, session, listed, problems)
 
 
 def _calendar(rows: CsvRows, source: CsvSource, today: date) -> TradingCalendar:
@@ -189,25 +251,22 @@ def _as_of(sound: Mapping[str, SymbolRows], source: CsvSource) -> date:
 
 
 def _listed(
-    sound: Mapping[str, SymbolRows], source: CsvSource, calendar: TradingCalendar, session: Session
+    sound: Mapping[str, SymbolRows], source: CsvSource, calendar: TradingCalendar
 ) -> dict[str, tuple[Instrument, Bars]]:
-    """Each symbol that has bars up to `session`, with these, in order of the symbols."""
+    """Each symbol with all of its bars, in order of the symbols."""
     decimals = 0 if _WITHOUT_DECIMALS.fullmatch(source.currency_code) else 2
-    listed: dict[str, tuple[Instrument, Bars]] = {}
-    for symbol, taken in sound.items():
-        bars = _bars(taken, calendar, epoch_day(session.session_date))
-        if len(bars):
-            instrument = Instrument(
-                symbol, symbol, calendar.exchange_code, source.currency_code, decimals
-            )
-            listed[symbol] = (instrument, bars)
-    return listed
+    return {
+        symbol: (
+            Instrument(symbol, symbol, calendar.exchange_code, source.currency_code, decimals),
+            _bars(taken, calendar),
+        )
+        for symbol, taken in sound.items()
+    }
 
 
-def _bars(taken: SymbolRows, calendar: TradingCalendar, last_day: int) -> Bars:
+def _bars(taken: SymbolRows, calendar: TradingCalendar) -> Bars:
     days = np.array(taken.days, dtype=np.int64)
     order = np.argsort(days)
-    order = order[days[order] <= last_day]
     days = days[order]
     columns = np.array(taken.numbers, dtype=np.float64).reshape(-1, len(NUMBERS))[order].T
     opens, highs, lows, closes, volumes = (np.ascontiguousarray(column) for column in columns)

@@ -3,24 +3,30 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
+from itertools import takewhile
 
 import numpy as np
 
 from quote_svc import demo_time
+from quote_svc.demo_actions import split_adjusted
 from quote_svc.demo_prices import DemoPrices
 from quote_svc.demo_stocks import STOCKS
 from quote_svc.demo_time import EXCHANGE_CODE, DemoInstant, DemoPace
 from quote_svc.market import (
+    MOST_SESSIONS,
     Bars,
     ExchangeClock,
+    FetchProgress,
     Floats,
     History,
     Instrument,
+    Ints,
     MarketClock,
     MarketDescription,
     MarketKind,
     Quote,
     QuoteBatch,
+    Session,
     SessionState,
     SymbolNotFound,
     SymbolUnavailable,
@@ -38,8 +44,17 @@ def market_id(seed: int) -> str:
 class DemoMarket:
     """A `Market` of made-up prices, as of what `elapsed` says."""
 
-    def __init__(self, seed: int, pace: DemoPace, elapsed: Callable[[], float]) -> None:
-        """`elapsed` returns the seconds that the market has run; it never goes back."""
+    def __init__(
+        self,
+        seed: int,
+        pace: DemoPace,
+        elapsed: Callable[[], float],
+        is_held: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`elapsed` returns the seconds that the market has run; it never goes back.
+
+        `is_held` says whether it stands still.
+        """
         self.description = MarketDescription(
             market_id=market_id(seed),
             kind=MarketKind.DEMO,
@@ -52,8 +67,9 @@ class DemoMarket:
         )
         self._pace = pace
         self._elapsed = elapsed
+        self._is_held = is_held
         self._prices = DemoPrices(STOCKS, seed)
-        self._rows = {stock.symbol: row for row, stock in enumerate(STOCKS)}
+        self._stocks = {stock.symbol: (row, stock) for row, stock in enumerate(STOCKS)}
         self._instruments = {
             stock.symbol: Instrument(stock.symbol, stock.name, EXCHANGE_CODE, "USD", 2)
             for stock in sorted(STOCKS, key=lambda stock: stock.symbol)
@@ -62,7 +78,7 @@ class DemoMarket:
     def catch_up(self) -> DemoInstant:
         """Make what has been traded by now and return what now is.
 
-        Blocks for under a millisecond a session; for a second or two the first time.
+        Blocks for about a millisecond a session; for a second or two the first time.
         """
         now = demo_time.instant(self._elapsed(), self._pace)
         self._prices.make_through(now.next_session)
@@ -73,77 +89,138 @@ class DemoMarket:
         now = self.catch_up()
         exchange = ExchangeClock(
             exchange_code=EXCHANGE_CODE,
-            state=_state(now),
+            state=SessionState.OPEN if now.is_open else SessionState.CLOSED,
             last_session=demo_time.session(now.next_session - 1),
             next_session=demo_time.session(now.next_session),
         )
-        return MarketClock(now.market_time, (exchange,), now.next_change_in)
+        change_in = None if self._is_held() else now.next_change_in
+        return MarketClock(now.market_time, (exchange,), change_in)
 
     async def quotes(self, symbols: Sequence[str]) -> QuoteBatch:
         """See `Market`."""
         now = self.catch_up()
         answers: dict[str, Quote | SymbolUnavailable] = {}
         for symbol in symbols:
-            found = symbol in self._instruments
-            answers[symbol] = self._quote(symbol, now) if found else SymbolNotFound(symbol)
+            try:
+                answers[symbol] = self._quote(symbol, now)
+            except SymbolUnavailable as unavailable:
+                answers[symbol] = unavailable
         return QuoteBatch(now.market_time, answers)
 
     async def history(self, symbol: str, start: date | None) -> History:
-        """See `Market`."""
-        if symbol not in self._instruments:
-            raise SymbolNotFound(symbol)
+        """See `Market`.
+
+        A split divides the past from the close of its first session on, when the bar that says
+        so is there.
+        """
         now = self.catch_up()
-        columns, first = self._closed(symbol, now)
-        opens, highs, lows, closes, volumes = columns
-        days = demo_time.session_days(first, len(closes))
-        bars = Bars(
+        closed, sessions = self._closed(symbol, now)
+        days = demo_time.session_days(self._prices.first_kept, int(sessions[-1]) + 1)[sessions]
+        columns = (np.ascontiguousarray(column) for column in split_adjusted(closed[:, sessions]))
+        opens, highs, lows, closes, volumes, dividends, factors = columns
+        adjusted = Bars(
             session_days=days,
             opens=opens,
             highs=highs,
             lows=lows,
             closes=closes,
             volumes=volumes,
-            dividends=np.zeros(len(days)),
-            split_factors=np.ones(len(days)),
+            dividends=dividends,
+            split_factors=factors,
             close_seconds=demo_time.close_seconds(days),
         )
         next_session = demo_time.session(now.next_session)
-        return History(self._instruments[symbol], bars.since(start), next_session)
+        return History(self._instruments[symbol], adjusted.since(start), next_session)
 
     async def search(self, query: str) -> Sequence[Instrument]:
         """See `Market`."""
         return await asyncio.to_thread(matches, tuple(self._instruments.values()), query)
 
     async def universe(self) -> Sequence[Instrument]:
-        """See `Market`."""
-        return tuple(self._instruments.values())
-
-    def _closed(self, symbol: str, now: DemoInstant) -> tuple[Floats, int]:
-        """The columns of the kept sessions that have closed, and the index of the first."""
-        first = self._prices.first_kept
-        columns = self._prices.bars(self._rows[symbol])[:, : now.next_session - first]
-        return columns, first
-
-    def _quote(self, symbol: str, now: DemoInstant) -> Quote:
-        closes = self._closed(symbol, now)[0][3]
-        if now.is_open:
-            session = demo_time.session(now.next_session)
-            tick = (now.market_time - session.open_time) // _TICK
-            price = self._prices.ticks(self._rows[symbol])[tick]
-            as_of, previous = session.open_time + tick * _TICK, closes[-1]
-        else:
-            session = demo_time.session(now.next_session - 1)
-            price, as_of, previous = closes[-1], session.close_time, closes[-2]
-        return Quote(
-            instrument=self._instruments[symbol],
-            price=float(price),
-            as_of_time=as_of,
-            previous_close=float(previous),
-            session_date=session.session_date,
-            state=_state(now),
-            next_session=demo_time.session(now.next_session),
+        """See `Market`; what is delisted is no longer forecast."""
+        now = self.catch_up()
+        return tuple(
+            instrument
+            for symbol, instrument in self._instruments.items()
+            if not self._stocks[symbol][1].delisted_by(now.next_session)
         )
 
+    def _closed(self, symbol: str, now: DemoInstant) -> tuple[Floats, Ints]:
+        """The bars, as traded, of the kept sessions that have closed, and which had trades.
 
-def _state(now: DemoInstant) -> SessionState:
-    return SessionState.OPEN if now.is_open else SessionState.CLOSED
+        Raises SymbolNotFound, also for what was delisted before any of them.
+        """
+        if symbol not in self._stocks:
+            raise SymbolNotFound(symbol)
+        bars = self._prices.bars(self._stocks[symbol][0])
+        closed = bars[:, : now.next_session - self._prices.first_kept]
+        sessions: Ints = np.flatnonzero(~np.isnan(closed[3]))
+        if not len(sessions):
+            raise SymbolNotFound(symbol)
+        return closed, sessions
+
+    def _quote(self, symbol: str, now: DemoInstant) -> Quote:
+        closed, sessions = self._closed(symbol, now)
+        bars = closed[:, sessions[-2:]]
+        _, stock = self._stocks[symbol]
+        current = now.next_session if now.is_open else now.next_session - 1
+        if now.is_open and stock.trades_in(current):
+            return self._open_quote(symbol, now, float(bars[3, -1]))
+        last = demo_time.session(self._prices.first_kept + int(sessions[-1]))
+        state, stale_reason = SessionState.CLOSED, ""
+        if stock.delisted_by(current):
+            stale_reason = f"delisted: it was last traded on {last.session_date}"
+        elif stock.is_suspended_in(current):
+            state = SessionState.HALTED
+        return Quote(
+            instrument=self._instruments[symbol],
+            price=float(bars[3, -1]),
+            as_of_time=last.close_time,
+            previous_close=float(bars[3, -2] / bars[6, -1]) if len(sessions) > 1 else None,
+            session_date=last.session_date,
+            state=state,
+            next_session=demo_time.session(now.next_session),
+            day_low=float(bars[2, -1]),
+            day_high=float(bars[1, -1]),
+            volume=float(bars[4, -1]),
+            stale=bool(stale_reason),
+            stale_reason=stale_reason,
+        )
+
+    def _open_quote(self, symbol: str, now: DemoInstant, last_close: float) -> Quote:
+        session = demo_time.session(now.next_session)
+        row, _ = self._stocks[symbol]
+        tick = (now.market_time - session.open_time) // _TICK
+        ticks = self._prices.ticks(row)
+        volume, factor = self._prices.bars(row)[[4, 6], -1]
+        prices = ticks[: tick + 1]
+        return Quote(
+            instrument=self._instruments[symbol],
+            price=float(prices[-1]),
+            as_of_time=session.open_time + tick * _TICK,
+            previous_close=last_close / float(factor),
+            session_date=session.session_date,
+            state=SessionState.OPEN,
+            next_session=session,
+            day_low=float(prices.min()),
+            day_high=float(prices.max()),
+            # Trading is spread evenly over the session.
+            volume=float(volume * len(prices) // len(ticks)),
+        )
+
+    async def progress(self) -> FetchProgress | None:
+        """See `Market`; prices are made, not fetched."""
+        return None
+
+    async def sessions_after(self, exchange_code: str, day: date) -> Sequence[Session]:
+        """See `Market`."""
+        if exchange_code != EXCHANGE_CODE:
+            return ()
+        now = self.catch_up()
+        opened = now.next_session + now.is_open
+        kept = range(max(self._prices.first_kept, opened - MOST_SESSIONS), opened)
+        # Nearly always only the last few are wanted, so they are looked for from the end.
+        after = takewhile(
+            lambda session: session.session_date > day, map(demo_time.session, reversed(kept))
+        )
+        return list(after)[::-1]

@@ -1,8 +1,9 @@
 """Synthetic prices: each session's ticks are a function of the seed and the session alone.
 
-An instrument's daily log returns come from one of three processes; within a session its price
-is a Brownian bridge between them, so that ranges carry the session's volatility as they do for
-real stocks. Every random number is drawn from a stream keyed by (seed, symbol, session).
+An instrument's daily log returns, dividends included, come from one of three processes; within
+a session its price is a Brownian bridge between them, so that ranges carry the session's
+volatility as they do for real stocks. Every random number is drawn from a stream keyed by
+(seed, symbol, session).
 """
 
 import zlib
@@ -11,19 +12,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from quote_svc.demo_actions import dividends, split_factors
 from quote_svc.demo_stocks import DemoStock, Process
+from quote_svc.demo_time import TICKS, ticks_of
 from quote_svc.market import Floats
 
-TICKS = 390  # minutes of a session; tick 0 is the open, tick 390 the close
 KEPT_SESSIONS = 2000
 RHO = 0.45  # of the AR(1) returns
+FIELDS = 7  # opens, highs, lows, closes, volumes, dividends, split factors
 _VARIANCE_MEMORY = 0.97  # AR(1) of the log variance
 _VARIANCE_SHOCK = 0.2
 _LOG_VARIANCE_SPREAD = _VARIANCE_SHOCK**2 / (1 - _VARIANCE_MEMORY**2)
 _NIGHT_SHARE = 0.2  # of a day's variance passes between close and open
-# Part of the log distance to the first price that is undone each session: it keeps prices in
-# range for years of running, and explains half of 1/10,000 of a return's variance.
-_PULL = 1e-4
 _BLOCK = 256  # sessions whose daily numbers are drawn together
 _DAILY, _PATH = 0, 1  # the kinds of streams
 _COMMON = "the market"
@@ -31,9 +31,10 @@ Words = NDArray[np.uint64]
 
 
 class DemoPrices:
-    """Makes sessions one after the other, and keeps the bars of the latest."""
+    """Makes sessions one after the other, and keeps the bars of the latest, as traded."""
 
     def __init__(self, stocks: Sequence[DemoStock], seed: int) -> None:
+        self._stocks = stocks
         self._streams = _Streams()
         self._keys = [_key(seed, stock.symbol) for stock in stocks]
         self._common_key = _key(seed, _COMMON)
@@ -47,97 +48,137 @@ class DemoPrices:
         self._past_return = np.zeros(len(stocks))
         self._log_variance = np.zeros(len(stocks))
         self._daily: Floats = np.empty(0)
+        self._noise = np.empty((len(stocks), TICKS + 1))
+        self._path: Floats = np.empty(0)
+        self._ticks: Floats | None = None
         self._made = 0
-        self._ticks: Floats = np.empty(0)
-        self._bars: Floats = np.empty((5, len(stocks), 0))
+        self._bars = _KeptBars(len(stocks))
 
     @property
     def first_kept(self) -> int:
         """Index of the first session whose bar is kept."""
-        kept: int = self._bars.shape[2]
-        return self._made - kept
+        return self._made - len(self._bars)
 
     def bars(self, stock: int) -> Floats:
-        """Opens, highs, lows, closes and volumes: 5 rows, a column for each session kept."""
-        return self._bars[:, stock]
+        """A row for each of `FIELDS`, a column for each session kept.
+
+        Prices are as traded; a session without trade has NaN, and no dividend and no split.
+        """
+        return self._bars.of(stock)
 
     def ticks(self, stock: int) -> Floats:
-        """Prices at the `TICKS` + 1 ticks of the latest session made."""
+        """Prices at each minute of the latest session made, from the open to the close."""
+        if self._ticks is None:
+            self._ticks = _prices(self._path)
         prices: Floats = self._ticks[stock]
         return prices
 
     def make_through(self, session: int) -> None:
         """Make every session up to and including `session`."""
-        made = []
         while self._made <= session:
             # Bars that would be dropped at once are not made, only what leads on from them.
-            shown = self._made >= session - KEPT_SESSIONS
-            bar = self._make_next(with_ticks=shown)
-            if shown:
-                made.append(bar)
-        if made:
-            # One more than the kept sessions, since the latest may not have closed.
-            joined = np.concatenate((self._bars, np.stack(made, axis=2)), axis=2)
-            self._bars = joined[:, :, -(KEPT_SESSIONS + 1) :]
+            self._make_next(with_bar=self._made >= session - KEPT_SESSIONS)
 
-    def _make_next(self, *, with_ticks: bool) -> Floats:
+    def _make_next(self, *, with_bar: bool) -> None:
         session = self._made
+        traded = np.array([stock.trades_in(session) for stock in self._stocks])
+        factors = split_factors(self._level - self._first_level, traded)
+        self._level = self._level - np.log(factors)
+        paid = dividends(self._stocks, session, np.exp(self._level), traded)
         common, own, variance_shock, night = self._daily_numbers(session)
         innovation = np.sqrt(self._share) * common + np.sqrt(1 - self._share) * own
+        spread = self._spread(variance_shock)
+        moved = np.where(self._learnable, RHO * self._past_return, 0.0) + spread * innovation
+        # The price gives up what is paid out of it.
+        change = np.log(np.exp(moved) - paid * np.exp(-self._level))
+        if with_bar:
+            bar = self._trade(session, spread, change, night)
+            bar[:, ~traded] = np.nan
+            self._bars.append(np.concatenate((bar, (paid, factors))))
+        self._level = self._level + change
+        self._past_return = moved
+        self._made += 1
+
+    def _spread(self, variance_shock: Floats) -> Floats:
+        """Standard deviation of the session's innovation, one a stock."""
         self._log_variance = np.where(
             self._varying,
             _VARIANCE_MEMORY * self._log_variance + _VARIANCE_SHOCK * variance_shock,
             0.0,
         )
-        scale = np.where(
-            self._varying, np.exp(self._log_variance / 2 - _LOG_VARIANCE_SPREAD / 4), 1.0
-        ) * np.where(self._learnable, np.sqrt(1 - RHO**2), 1.0)
-        spread = self._volatility * scale
-        expected = np.where(self._learnable, RHO * self._past_return, 0.0)
-        moved = expected + spread * innovation
-        change = moved - _PULL * (self._level - self._first_level)
-        bar = np.empty(0)
-        if with_ticks:
-            bar = self._trade(session, spread, change, night)
-        self._level = self._level + change
-        self._past_return = moved
-        self._made += 1
-        return bar
+        moving = np.exp(self._log_variance / 2 - _LOG_VARIANCE_SPREAD / 4)
+        scale = np.where(self._varying, moving, 1.0)
+        scale = np.where(self._learnable, np.sqrt(1 - RHO**2), scale)
+        spread: Floats = self._volatility * scale
+        return spread
 
     def _trade(self, session: int, spread: Floats, change: Floats, night: Floats) -> Floats:
-        """Set the session's ticks and return its bars, one row a field, one column a stock."""
-        noise = np.stack(
-            [self._streams.normal(key, _PATH, session, TICKS + 1) for key in self._keys]
-        )
+        """Set the session's path and return five fields of its bars, one column a stock."""
+        ticks = ticks_of(session)
+        noise = self._noise[:, : ticks + 1]
+        for row, key in enumerate(self._keys):
+            self._streams.fill(noise[row], key, _PATH, session)
         gap = _NIGHT_SHARE * change + np.sqrt(_NIGHT_SHARE * (1 - _NIGHT_SHARE)) * spread * night
-        steps = noise[:, 1:] * (spread * np.sqrt((1 - _NIGHT_SHARE) / TICKS))[:, None]
-        walk = np.concatenate((np.zeros((len(steps), 1)), np.cumsum(steps, axis=1)), axis=1)
-        elapsed = np.arange(TICKS + 1) / TICKS
-        missed = change - gap - walk[:, -1]
-        path = (self._level + gap)[:, None] + walk + missed[:, None] * elapsed
-        ticks = np.maximum(np.round(np.exp(path), 2), 0.01)
+        path = np.zeros_like(noise)
+        np.cumsum(noise[:, 1:], axis=1, out=path[:, 1:])
+        path *= (spread * np.sqrt((1 - _NIGHT_SHARE) / ticks))[:, None]
+        missed = change - gap - path[:, -1]
+        path += missed[:, None] * (np.arange(ticks + 1) / ticks)
+        path += (self._level + gap)[:, None]
+        self._path, self._ticks = path, None
         size = np.abs(change) / self._volatility
-        volume = np.round(self._typical_volume * np.exp(0.25 * noise[:, 0] + 0.2 * size - 0.2))
-        self._ticks = ticks
-        return np.stack((ticks[:, 0], ticks.max(axis=1), ticks.min(axis=1), ticks[:, -1], volume))
+        # The same money changes hands whatever the splits have made of the price.
+        turnover = self._typical_volume * np.exp(self._first_level - self._level) * ticks / TICKS
+        volume = np.round(turnover * np.exp(0.25 * noise[:, 0] + 0.2 * size - 0.2))
+        ends = _prices(np.stack((path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1])))
+        return np.concatenate((ends, volume[None]))
 
     def _daily_numbers(self, session: int) -> tuple[float, Floats, Floats, Floats]:
         """Standard normal numbers of one session: the market's, and three of each stock."""
         block, row = divmod(session, _BLOCK)
         if row == 0:
-            size = _BLOCK * 3
-            keys = (self._common_key, *self._keys)
-            drawn = [
-                self._streams.normal(key, _DAILY, block, size).reshape(_BLOCK, 3) for key in keys
-            ]
-            self._daily = np.stack(drawn, axis=1)
+            drawn = np.empty((len(self._keys) + 1, _BLOCK, 3))
+            for out, key in zip(drawn, (self._common_key, *self._keys), strict=True):
+                self._streams.fill(out, key, _DAILY, block)
+            self._daily = np.ascontiguousarray(drawn.transpose(1, 0, 2))
         numbers = self._daily[row]
         return float(numbers[0, 0]), numbers[1:, 0], numbers[1:, 1], numbers[1:, 2]
+
+
+def _prices(logs: Floats) -> Floats:
+    """Prices in whole cents."""
+    cents: Floats = np.maximum(np.round(np.exp(logs), 2), 0.01)
+    return cents
 
 
 def _key(seed: int, symbol: str) -> Words:
     sequence = np.random.SeedSequence((seed, zlib.crc32(symbol.encode())))
     return sequence.generate_state(2, np.uint64).astype(np.uint64)
+
+
+class _KeptBars:
+    """The bars of the latest sessions, in room for twice as many: appending rarely copies."""
+
+    def __init__(self, stocks: int) -> None:
+        # One more than the kept sessions, since the latest may not have closed.
+        self._most = KEPT_SESSIONS + 1
+        self._room = np.empty((FIELDS, stocks, 2 * self._most))
+        self._end = 0
+
+    def __len__(self) -> int:
+        return min(self._end, self._most)
+
+    def append(self, bar: Floats) -> None:
+        """Keep a session's bars: a row a field, a column a stock."""
+        if self._end == 2 * self._most:
+            self._room[..., : self._most] = self._room[..., self._most :]
+            self._end = self._most
+        self._room[..., self._end] = bar
+        self._end += 1
+
+    def of(self, stock: int) -> Floats:
+        """A view of one stock's bars: a row a field, a column a session."""
+        return self._room[:, stock, self._end - len(self) : self._end]
 
 
 class _Streams:
@@ -149,9 +190,9 @@ class _Streams:
         self._generator = np.random.Generator(self._philox)
         self._state = self._philox.state
 
-    def normal(self, key: Words, kind: int, index: int, size: int) -> Floats:
-        """`size` numbers that depend on nothing but the key, the kind and the index."""
+    def fill(self, out: Floats, key: Words, kind: int, index: int) -> None:
+        """Fill `out` with numbers that depend on nothing but the key, the kind and the index."""
         counter = np.array((0, index, kind, 0), dtype=np.uint64)
         self._state["state"] = {"counter": counter, "key": key}
         self._philox.state = self._state
-        return self._generator.standard_normal(size)
+        self._generator.standard_normal(out=out)

@@ -12,11 +12,17 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+# So many sessions of an exchange are remembered for whoever asks what happened to them.
+MOST_SESSIONS = 2000
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
 class MarketUnusable(Exception):  # noqa: N818 - a state of the market, said in its own words
     """Why a market cannot be served at all, in a sentence that names the setting to change."""
+
+
+class MarketDown(Exception):  # noqa: N818 - a state of the market, said in its own words
+    """Nothing is answered for now, in a sentence for people."""
 
 
 class SymbolUnavailable(Exception):  # noqa: N818 - the base of two reasons
@@ -39,24 +45,43 @@ class PricesInvalid(SymbolUnavailable):
     """The source has the symbol, but its prices are broken; the message says where."""
 
 
+class SourceUnavailable(SymbolUnavailable):
+    """Nothing is known of the symbol yet, because its source cannot be asked now."""
+
+    def __init__(self, symbol: str, reason: str, message: str) -> None:
+        """`reason` is one of SOURCE_RATE_LIMITED, _UNREACHABLE, _NONSENSE, HISTORY_PENDING."""
+        super().__init__(symbol, message)
+        self.reason = reason
+
+
 class MarketKind(Enum):
     """The kinds of source that prices come from."""
 
     CSV = auto()
     DEMO = auto()
+    YAHOO = auto()
 
 
 class InstrumentKind(Enum):
     """What kind of thing is traded."""
 
     STOCK = auto()
+    ETF = auto()
+    INDEX = auto()
+    FUND = auto()
+    FX = auto()
+    CRYPTO = auto()
+    FUTURE = auto()
 
 
 class SessionState(Enum):
-    """Where an exchange is in its day."""
+    """Where an exchange, or one instrument of it, is in its day."""
 
+    PRE = auto()
     OPEN = auto()
+    POST = auto()
     CLOSED = auto()
+    HALTED = auto()
 
 
 @dataclass(frozen=True)
@@ -113,7 +138,11 @@ class MarketClock:
 
 @dataclass(frozen=True)
 class Quote:
-    """The latest price of an instrument, in major units, with the instant that it is of."""
+    """The latest price of an instrument, in major units, with the instant that it is of.
+
+    `day_low`, `day_high` and `volume` are the session's so far. A quote is `stale` where it
+    should be newer than it is; `version` rises with every change of it.
+    """
 
     instrument: Instrument
     price: float
@@ -122,6 +151,12 @@ class Quote:
     session_date: date
     state: SessionState
     next_session: Session
+    day_low: float | None = None
+    day_high: float | None = None
+    volume: float | None = None
+    stale: bool = False
+    stale_reason: str = ""
+    version: int = 0
 
 
 @dataclass(frozen=True)
@@ -179,6 +214,15 @@ class History:
     next_session: Session
 
 
+@dataclass(frozen=True)
+class FetchProgress:
+    """How far the fetching of the universe's histories has come, in instruments."""
+
+    known: int
+    failed: int
+    total: int
+
+
 class Market(Protocol):
     """Where prices come from and what time it is there.
 
@@ -209,6 +253,18 @@ class Market(Protocol):
 
     async def universe(self) -> Sequence[Instrument]:
         """The instruments with valid prices, in order of their symbols."""
+        ...
+
+    async def progress(self) -> FetchProgress | None:
+        """How far the fetching of histories has come; None where nothing is fetched."""
+        ...
+
+    async def sessions_after(self, exchange_code: str, day: date) -> Sequence[Session]:
+        """The sessions after `day` that have opened by now, oldest first; the latest 2,000 of them.
+
+        Their bars are final up to the `last_session` of the exchange's clock. Empty for an
+        exchange that the clock doesn't name.
+        """
         ...
 
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, FilePath, ValidationInfo, field_validator
 
 from foretick_rpc.settings import RpcSettings
 from quote_svc.market import iso_date
@@ -16,6 +16,7 @@ class MarketChoice(StrEnum):
 
     DEMO = "demo"
     CSV = "csv"
+    YAHOO = "yahoo"
 
 
 def _as_of(value: object) -> date:
@@ -39,6 +40,11 @@ class QuoteSettings(RpcSettings):
         default=None, validation_alias="QUOTE_AS_OF"
     )
     database_url: str | None = Field(default=None, validation_alias="QUOTE_DATABASE_URL")
+    yahoo_rate: float = Field(default=2, gt=0, le=100, validation_alias="QUOTE_YAHOO_RATE")
+    ca_bundle: FilePath | None = Field(default=None, validation_alias="QUOTE_CA_BUNDLE")
+    poll_seconds: float = Field(default=15, ge=1, le=3600, validation_alias="QUOTE_POLL_SECONDS")
+    seed_file: FilePath | None = Field(default=None, validation_alias="QUOTE_SEED_FILE")
+    control: bool = Field(default=False, validation_alias="QUOTE_CONTROL")
     demo_seed: int = Field(default=7, ge=0, validation_alias="DEMO_SEED")
     demo_session_seconds: float = Field(
         default=120, ge=1, le=86_400, validation_alias="DEMO_SESSION_SECONDS"
@@ -64,6 +70,13 @@ class QuoteSettings(RpcSettings):
         if not path.exists():
             raise ValueError(f"there is no file or folder {path}")
         return path
+
+    @field_validator("control")
+    @classmethod
+    def _has_a_clock_of_its_own(cls, control: bool, others: ValidationInfo) -> bool:
+        if control and others.data.get("market") is MarketChoice.YAHOO:
+            raise ValueError("a market that is demo or csv can be controlled, yahoo cannot")
+        return control
 
     @property
     def database(self) -> str:

@@ -1,11 +1,22 @@
 """The tables of quote-svc's database."""
 
-from sqlalchemy import Column, Float, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    false,
+)
 
 metadata = MetaData()
 
-# How long each market with a clock of its own has run, in real seconds. The pace is kept beside
-# it because the seconds mean nothing without it.
+# How long each market with a clock of its own has run, in real seconds, and whether it is held
+# there. The pace is kept beside it because the seconds mean nothing without it.
 market_clocks = Table(
     "market_clocks",
     metadata,
@@ -13,4 +24,56 @@ market_clocks = Table(
     Column("elapsed_seconds", Float, nullable=False),
     Column("session_seconds", Float, nullable=False),
     Column("night_seconds", Float, nullable=False),
+    Column("held", Boolean, nullable=False, server_default=false()),
+)
+
+# One symbol of a market: what it is, and its final daily bars in one blob. `tail` repeats the
+# last bars, `gaps` the sessions that the source lost and `checks` what was noted while checking,
+# all as JSON, so that quotes and the scheduler need not unpack the blob. Times are seconds since
+# the epoch. `unknown_since` and `unknown_days` say when the source began to deny the symbol.
+histories = Table(
+    "histories",
+    metadata,
+    Column("market_id", Text, primary_key=True),
+    Column("symbol", Text, primary_key=True),
+    Column("display_name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("exchange_code", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("currency_code", Text, nullable=False),
+    Column("price_decimals", Integer, nullable=False),
+    Column("fetched_at", Float, nullable=False),
+    Column("adjusted_basis", Integer, nullable=False),
+    Column("sessions", Integer, nullable=False),
+    Column("tail", Text, nullable=False),
+    Column("gaps", Text, nullable=False),
+    Column("checks", Text, nullable=False),
+    Column("unknown_since", Float),
+    Column("unknown_days", Integer, nullable=False),
+    Column("bars", LargeBinary, nullable=False),
+)
+
+# The latest price that the source gave, and when the source last answered for the symbol.
+latest_quotes = Table(
+    "latest_quotes",
+    metadata,
+    Column("market_id", Text, primary_key=True),
+    Column("symbol", Text, primary_key=True),
+    Column("answered_at", Float, nullable=False),
+    Column("asked_at", Float),
+    Column("price", Float),
+    Column("as_of", Float),
+    Column("previous_close", Float),
+    Column("day_low", Float),
+    Column("day_high", Float),
+    Column("volume", Float),
+)
+
+# Numbers that never come twice: what is reserved here may have been given out.
+counters = Table(
+    "counters",
+    metadata,
+    Column("market_id", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("reserved", BigInteger, nullable=False),
 )

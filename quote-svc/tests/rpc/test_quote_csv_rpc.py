@@ -17,6 +17,7 @@ from foretick_rpc.testing import serving
 from quote_svc.app import service
 from quote_svc.demo_market import DemoMarket
 from quote_svc.demo_time import DemoPace
+from quote_svc.servicer import QuoteServicer
 from quote_svc.settings import MarketChoice
 
 Refusal = Callable[[Awaitable[object]], Awaitable[AppError]]
@@ -62,6 +63,7 @@ async def test_batch_get_quotes(csv: QuoteServiceStub) -> None:
     assert bbb.next_session.session_date == "2020-01-02"
     assert bbb.instrument.kind == pb.INSTRUMENT_KIND_STOCK
     assert (bbb.instrument.currency_code, bbb.instrument.price_decimals) == ("USD", 2)
+    assert (bbb.day_low, bbb.day_high, bbb.volume, bbb.stale) == (20.8, 21.5, 2200, False)
     assert not ccc.HasField("previous_close")
     missing = {item.symbol: item for item in batch.missing}
     assert {symbol: item.reason for symbol, item in missing.items()} == {
@@ -231,7 +233,7 @@ async def test_a_useless_file_stops_the_start(
 async def test_a_call_without_the_token_is_unauthenticated() -> None:
     market = DemoMarket(7, DemoPace(120, 15), lambda: 0.0)
     async with (
-        serving(service(market)) as server,
+        serving(service(QuoteServicer(market))) as server,
         insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
         with pytest.raises(AioRpcError) as caught:

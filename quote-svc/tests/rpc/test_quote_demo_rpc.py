@@ -56,6 +56,9 @@ async def test_an_open_session_has_prices_but_no_bar(start: Start, wall: Wall) -
         assert opened.previous_close == closed.price
         assert instant(opened.as_of_time) <= instant(clock.market_time)
         assert opened.session_date == opened.next_session.session_date == "2026-01-05"
+        assert opened.day_low <= opened.price <= opened.day_high
+        assert opened.volume > 0
+        assert opened.change == opened.price - closed.price
         history = await demo.GetHistory(pb.GetHistoryRequest(symbol="ALVQ"))
         assert len(history.closes) == len(history.session_days) == 1500
         assert history.closes[-1] == closed.price
@@ -64,9 +67,10 @@ async def test_an_open_session_has_prices_but_no_bar(start: Start, wall: Wall) -
 
 
 async def test_search_ranks_and_pages(demo: QuoteServiceStub) -> None:
-    whole = await demo.SearchInstruments(pb.SearchInstrumentsRequest(query="q"))
+    request = pb.SearchInstrumentsRequest(query="q", page_size=100)
+    whole = await demo.SearchInstruments(request)
     symbols = [instrument.symbol for instrument in whole.instruments]
-    assert symbols[0] == "QVND"
+    assert symbols[:2] == ["QERU", "QVND"]
     assert len(symbols) > 5
     seen: list[str] = []
     token = ""
@@ -85,7 +89,7 @@ async def test_search_ranks_and_pages(demo: QuoteServiceStub) -> None:
 async def test_list_universe(demo: QuoteServiceStub) -> None:
     universe = await demo.ListUniverse(pb.ListUniverseRequest())
     assert universe.market_id == "demo:7"
-    assert len(universe.instruments) == 30
+    assert len(universe.instruments) == 59
     assert {instrument.exchange_code for instrument in universe.instruments} == {"XDEM"}
 
 
@@ -149,3 +153,23 @@ async def test_kill_9_takes_no_time_back(tmp_path: Path) -> None:
         assert await first_market_time(port) > seen
         running.terminate()
         assert await running.wait() == 0
+
+
+async def test_halted_and_delisted_stocks_say_so(start: Start, wall: Wall) -> None:
+    async with start(DEMO_SESSION_SECONDS=2, DEMO_NIGHT_SECONDS=1) as demo:
+        wall.now += 8
+        request = pb.BatchGetQuotesRequest(symbols=["RHZM", "DOZX", "ALVQ"])
+        halted, delisted, traded = (await demo.BatchGetQuotes(request)).quotes
+        assert halted.state == pb.SESSION_STATE_HALTED
+        assert not halted.stale
+        assert delisted.state == pb.SESSION_STATE_CLOSED
+        assert delisted.stale
+        assert delisted.stale_reason == "delisted: it was last traded on 2025-11-07"
+        assert traded.state == pb.SESSION_STATE_OPEN
+        assert halted.session_date == "2026-01-06" < traded.session_date
+
+
+async def test_splits_and_dividends_are_columns(demo: QuoteServiceStub) -> None:
+    history = await demo.GetHistory(pb.GetHistoryRequest(symbol="ALVQ"))
+    assert [factor for factor in history.split_factors if factor != 1] == [2]
+    assert sum(dividend > 0 for dividend in history.dividends) in (23, 24)

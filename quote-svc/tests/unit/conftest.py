@@ -1,5 +1,6 @@
 """Files of daily bars around New Year 2020, made by hand."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -59,3 +60,30 @@ def market(write_csv: WriteCsv, load: LoadMarket) -> CsvMarket:
 @pytest.fixture
 def rows() -> tuple[str, ...]:
     return ROWS
+
+
+class Ticks:
+    """Ticks that come when they are told to; each is over once all that it wakes is done."""
+
+    def __init__(self) -> None:
+        self._coming = asyncio.Event()
+
+    async def __call__(self) -> None:
+        await self._coming.wait()
+
+    async def pass_by(self, count: int = 1) -> None:
+        for _ in range(count):
+            # Whoever is about to wait for the tick gets there first.
+            await self._settle()
+            self._coming.set()
+            self._coming = asyncio.Event()
+        await self._settle()
+
+    async def _settle(self) -> None:
+        for _ in range(30):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def ticks() -> Ticks:
+    return Ticks()

@@ -51,7 +51,7 @@ def test_a_whole_csv_market(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("QUOTE_MARKET", "nasdaq", "'demo' or 'csv'"),
+        ("QUOTE_MARKET", "nasdaq", "'demo', 'csv' or 'yahoo'"),
         ("QUOTE_AS_OF", "20191231", "2019-12-31"),
         ("QUOTE_AS_OF", "yesterday", "2019-12-31"),
         ("QUOTE_CSV_CURRENCY", "GBp", "three capitals"),

@@ -26,19 +26,23 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66oretick/quote/v1/quote.proto\x12\x11\x66oretick.quote.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x01\n\x06Market\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12+\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.foretick.quote.v1.MarketKind\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x11\n\tsynthetic\x18\x04 \x01(\x08\x12\x0f\n\x07notices\x18\x05 \x03(\t\"\x90\x01\n\x07Session\x12\x14\n\x0csession_date\x18\x01 \x01(\t\x12-\n\topen_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nclose_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08inferred\x18\x04 \x01(\x08\"\xba\x01\n\rExchangeClock\x12\x15\n\rexchange_code\x18\x01 \x01(\t\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x1f.foretick.quote.v1.SessionState\x12\x30\n\x0clast_session\x18\x03 \x01(\x0b\x32\x1a.foretick.quote.v1.Session\x12\x30\n\x0cnext_session\x18\x04 \x01(\x0b\x32\x1a.foretick.quote.v1.Session\"\xa9\x01\n\nInstrument\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x04kind\x18\x03 \x01(\x0e\x32!.foretick.quote.v1.InstrumentKind\x12\x15\n\rexchange_code\x18\x04 \x01(\t\x12\x15\n\rcurrency_code\x18\x05 \x01(\t\x12\x16\n\x0eprice_decimals\x18\x06 \x01(\x05\"\xa1\x02\n\x05Quote\x12\x31\n\ninstrument\x18\x01 \x01(\x0b\x32\x1d.foretick.quote.v1.Instrument\x12\r\n\x05price\x18\x02 \x01(\x01\x12.\n\nas_of_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x0eprevious_close\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0csession_date\x18\x05 \x01(\t\x12.\n\x05state\x18\x06 \x01(\x0e\x32\x1f.foretick.quote.v1.SessionState\x12\x30\n\x0cnext_session\x18\x07 \x01(\x0b\x32\x1a.foretick.quote.v1.SessionB\x11\n\x0f_previous_close\":\n\x07Missing\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x12\n\x10GetMarketRequest\">\n\x11GetMarketResponse\x12)\n\x06market\x18\x01 \x01(\x0b\x32\x19.foretick.quote.v1.Market\"\x11\n\x0fGetClockRequest\"\xbe\x01\n\x10GetClockResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12/\n\x0bmarket_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\texchanges\x18\x03 \x03(\x0b\x32 .foretick.quote.v1.ExchangeClock\x12\x31\n\x0enext_change_in\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"(\n\x15\x42\x61tchGetQuotesRequest\x12\x0f\n\x07symbols\x18\x01 \x03(\t\"\xb3\x01\n\x16\x42\x61tchGetQuotesResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12/\n\x0bmarket_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x06quotes\x18\x03 \x03(\x0b\x32\x18.foretick.quote.v1.Quote\x12+\n\x07missing\x18\x04 \x03(\x0b\x32\x1a.foretick.quote.v1.Missing\"7\n\x11GetHistoryRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x12\n\nstart_date\x18\x02 \x01(\t\"\xb0\x02\n\x12GetHistoryResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12\x31\n\ninstrument\x18\x02 \x01(\x0b\x32\x1d.foretick.quote.v1.Instrument\x12\x14\n\x0csession_days\x18\x03 \x03(\x05\x12\r\n\x05opens\x18\x04 \x03(\x01\x12\r\n\x05highs\x18\x05 \x03(\x01\x12\x0c\n\x04lows\x18\x06 \x03(\x01\x12\x0e\n\x06\x63loses\x18\x07 \x03(\x01\x12\x0f\n\x07volumes\x18\x08 \x03(\x01\x12\x11\n\tdividends\x18\t \x03(\x01\x12\x15\n\rsplit_factors\x18\n \x03(\x01\x12\x15\n\rclose_seconds\x18\x0b \x03(\x03\x12\x30\n\x0cnext_session\x18\x0c \x01(\x0b\x32\x1a.foretick.quote.v1.Session\"P\n\x18SearchInstrumentsRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"h\n\x19SearchInstrumentsResponse\x12\x32\n\x0binstruments\x18\x01 \x03(\x0b\x32\x1d.foretick.quote.v1.Instrument\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"<\n\x13ListUniverseRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"v\n\x14ListUniverseResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12\x32\n\x0binstruments\x18\x02 \x03(\x0b\x32\x1d.foretick.quote.v1.Instrument\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t*k\n\nMarketKind\x12\x1b\n\x17MARKET_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fMARKET_KIND_CSV\x10\x01\x12\x14\n\x10MARKET_KIND_DEMO\x10\x02\x12\x15\n\x11MARKET_KIND_YAHOO\x10\x03*\xea\x01\n\x0eInstrumentKind\x12\x1f\n\x1bINSTRUMENT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15INSTRUMENT_KIND_STOCK\x10\x01\x12\x17\n\x13INSTRUMENT_KIND_ETF\x10\x02\x12\x19\n\x15INSTRUMENT_KIND_INDEX\x10\x03\x12\x18\n\x14INSTRUMENT_KIND_FUND\x10\x04\x12\x16\n\x12INSTRUMENT_KIND_FX\x10\x05\x12\x1a\n\x16INSTRUMENT_KIND_CRYPTO\x10\x06\x12\x1a\n\x16INSTRUMENT_KIND_FUTURE\x10\x07*\xa8\x01\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11SESSION_STATE_PRE\x10\x01\x12\x16\n\x12SESSION_STATE_OPEN\x10\x02\x12\x16\n\x12SESSION_STATE_POST\x10\x03\x12\x18\n\x14SESSION_STATE_CLOSED\x10\x04\x12\x18\n\x14SESSION_STATE_HALTED\x10\x05\x32\xce\x04\n\x0cQuoteService\x12V\n\tGetMarket\x12#.foretick.quote.v1.GetMarketRequest\x1a$.foretick.quote.v1.GetMarketResponse\x12S\n\x08GetClock\x12\".foretick.quote.v1.GetClockRequest\x1a#.foretick.quote.v1.GetClockResponse\x12\x65\n\x0e\x42\x61tchGetQuotes\x12(.foretick.quote.v1.BatchGetQuotesRequest\x1a).foretick.quote.v1.BatchGetQuotesResponse\x12Y\n\nGetHistory\x12$.foretick.quote.v1.GetHistoryRequest\x1a%.foretick.quote.v1.GetHistoryResponse\x12n\n\x11SearchInstruments\x12+.foretick.quote.v1.SearchInstrumentsRequest\x1a,.foretick.quote.v1.SearchInstrumentsResponse\x12_\n\x0cListUniverse\x12&.foretick.quote.v1.ListUniverseRequest\x1a\'.foretick.quote.v1.ListUniverseResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66oretick/quote/v1/quote.proto\x12\x11\x66oretick.quote.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x01\n\x06Market\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12+\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.foretick.quote.v1.MarketKind\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x11\n\tsynthetic\x18\x04 \x01(\x08\x12\x0f\n\x07notices\x18\x05 \x03(\t\"\x90\x01\n\x07Session\x12\x14\n\x0csession_date\x18\x01 \x01(\t\x12-\n\topen_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nclose_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08inferred\x18\x04 \x01(\x08\"\xba\x01\n\rExchangeClock\x12\x15\n\rexchange_code\x18\x01 \x01(\t\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x1f.foretick.quote.v1.SessionState\x12\x30\n\x0clast_session\x18\x03 \x01(\x0b\x32\x1a.foretick.quote.v1.Session\x12\x30\n\x0cnext_session\x18\x04 \x01(\x0b\x32\x1a.foretick.quote.v1.Session\"\xa9\x01\n\nInstrument\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x04kind\x18\x03 \x01(\x0e\x32!.foretick.quote.v1.InstrumentKind\x12\x15\n\rexchange_code\x18\x04 \x01(\t\x12\x15\n\rcurrency_code\x18\x05 \x01(\t\x12\x16\n\x0eprice_decimals\x18\x06 \x01(\x05\"\xdd\x03\n\x05Quote\x12\x31\n\ninstrument\x18\x01 \x01(\x0b\x32\x1d.foretick.quote.v1.Instrument\x12\r\n\x05price\x18\x02 \x01(\x01\x12.\n\nas_of_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x0eprevious_close\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0csession_date\x18\x05 \x01(\t\x12.\n\x05state\x18\x06 \x01(\x0e\x32\x1f.foretick.quote.v1.SessionState\x12\x30\n\x0cnext_session\x18\x07 \x01(\x0b\x32\x1a.foretick.quote.v1.Session\x12\x13\n\x06\x63hange\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x07\x64\x61y_low\x18\t \x01(\x01H\x02\x88\x01\x01\x12\x15\n\x08\x64\x61y_high\x18\n \x01(\x01H\x03\x88\x01\x01\x12\x13\n\x06volume\x18\x0b \x01(\x01H\x04\x88\x01\x01\x12\r\n\x05stale\x18\x0c \x01(\x08\x12\x14\n\x0cstale_reason\x18\r \x01(\t\x12\x0f\n\x07version\x18\x0e \x01(\x03\x42\x11\n\x0f_previous_closeB\t\n\x07_changeB\n\n\x08_day_lowB\x0b\n\t_day_highB\t\n\x07_volume\":\n\x07Missing\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x12\n\x10GetMarketRequest\">\n\x11GetMarketResponse\x12)\n\x06market\x18\x01 \x01(\x0b\x32\x19.foretick.quote.v1.Market\"\x11\n\x0fGetClockRequest\"\xbe\x01\n\x10GetClockResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12/\n\x0bmarket_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\texchanges\x18\x03 \x03(\x0b\x32 .foretick.quote.v1.ExchangeClock\x12\x31\n\x0enext_change_in\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"(\n\x15\x42\x61tchGetQuotesRequest\x12\x0f\n\x07symbols\x18\x01 \x03(\t\"\xb3\x01\n\x16\x42\x61tchGetQuotesResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12/\n\x0bmarket_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x06quotes\x18\x03 \x03(\x0b\x32\x18.foretick.quote.v1.Quote\x12+\n\x07missing\x18\x04 \x03(\x0b\x32\x1a.foretick.quote.v1.Missing\"7\n\x11GetHistoryRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x12\n\nstart_date\x18\x02 \x01(\t\"\xb0\x02\n\x12GetHistoryResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12\x31\n\ninstrument\x18\x02 \x01(\x0b\x32\x1d.foretick.quote.v1.Instrument\x12\x14\n\x0csession_days\x18\x03 \x03(\x05\x12\r\n\x05opens\x18\x04 \x03(\x01\x12\r\n\x05highs\x18\x05 \x03(\x01\x12\x0c\n\x04lows\x18\x06 \x03(\x01\x12\x0e\n\x06\x63loses\x18\x07 \x03(\x01\x12\x0f\n\x07volumes\x18\x08 \x03(\x01\x12\x11\n\tdividends\x18\t \x03(\x01\x12\x15\n\rsplit_factors\x18\n \x03(\x01\x12\x15\n\rclose_seconds\x18\x0b \x03(\x03\x12\x30\n\x0cnext_session\x18\x0c \x01(\x0b\x32\x1a.foretick.quote.v1.Session\"P\n\x18SearchInstrumentsRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"h\n\x19SearchInstrumentsResponse\x12\x32\n\x0binstruments\x18\x01 \x03(\x0b\x32\x1d.foretick.quote.v1.Instrument\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"<\n\x13ListUniverseRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\xaa\x01\n\x14ListUniverseResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12\x32\n\x0binstruments\x18\x02 \x03(\x0b\x32\x1d.foretick.quote.v1.Instrument\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x32\n\x08progress\x18\x04 \x01(\x0b\x32 .foretick.quote.v1.FetchProgress\"=\n\rFetchProgress\x12\r\n\x05known\x18\x01 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\x05\x12\r\n\x05total\x18\x03 \x01(\x05\"%\n\x12WatchQuotesRequest\x12\x0f\n\x07symbols\x18\x01 \x03(\t\"\xc2\x01\n\x13WatchQuotesResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12/\n\x0bmarket_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08snapshot\x18\x03 \x01(\x08\x12(\n\x06quotes\x18\x04 \x03(\x0b\x32\x18.foretick.quote.v1.Quote\x12+\n\x07missing\x18\x05 \x03(\x0b\x32\x1a.foretick.quote.v1.Missing\":\n\x0bSessionMark\x12\x15\n\rexchange_code\x18\x01 \x01(\t\x12\x14\n\x0csession_date\x18\x02 \x01(\t\"J\n\x1aWatchMarketSessionsRequest\x12,\n\x04seen\x18\x01 \x03(\x0b\x32\x1e.foretick.quote.v1.SessionMark\"\xa7\x01\n\x1bWatchMarketSessionsResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12\x15\n\rexchange_code\x18\x02 \x01(\t\x12\x31\n\x04kind\x18\x03 \x01(\x0e\x32#.foretick.quote.v1.SessionEventKind\x12+\n\x07session\x18\x04 \x01(\x0b\x32\x1a.foretick.quote.v1.Session\"S\n\x0fSetClockRequest\x12\x0e\n\x04hold\x18\x01 \x01(\x08H\x00\x12\x17\n\rstep_sessions\x18\x02 \x01(\x05H\x00\x12\r\n\x03run\x18\x03 \x01(\x08H\x00\x42\x08\n\x06\x61\x63tion\"C\n\x10SetClockResponse\x12/\n\x0bmarket_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x05\x46\x61ult\x12*\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.foretick.quote.v1.FaultKind\x12\x0f\n\x07symbols\x18\x02 \x03(\t\x12\x0f\n\x07seconds\x18\x03 \x01(\x01\"<\n\x10SetFaultsRequest\x12(\n\x06\x66\x61ults\x18\x01 \x03(\x0b\x32\x18.foretick.quote.v1.Fault\"\x13\n\x11SetFaultsResponse*k\n\nMarketKind\x12\x1b\n\x17MARKET_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fMARKET_KIND_CSV\x10\x01\x12\x14\n\x10MARKET_KIND_DEMO\x10\x02\x12\x15\n\x11MARKET_KIND_YAHOO\x10\x03*\xea\x01\n\x0eInstrumentKind\x12\x1f\n\x1bINSTRUMENT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15INSTRUMENT_KIND_STOCK\x10\x01\x12\x17\n\x13INSTRUMENT_KIND_ETF\x10\x02\x12\x19\n\x15INSTRUMENT_KIND_INDEX\x10\x03\x12\x18\n\x14INSTRUMENT_KIND_FUND\x10\x04\x12\x16\n\x12INSTRUMENT_KIND_FX\x10\x05\x12\x1a\n\x16INSTRUMENT_KIND_CRYPTO\x10\x06\x12\x1a\n\x16INSTRUMENT_KIND_FUTURE\x10\x07*\xa8\x01\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11SESSION_STATE_PRE\x10\x01\x12\x16\n\x12SESSION_STATE_OPEN\x10\x02\x12\x16\n\x12SESSION_STATE_POST\x10\x03\x12\x18\n\x14SESSION_STATE_CLOSED\x10\x04\x12\x18\n\x14SESSION_STATE_HALTED\x10\x05*\x97\x01\n\x10SessionEventKind\x12\"\n\x1eSESSION_EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19SESSION_EVENT_KIND_OPENED\x10\x01\x12\x1d\n\x19SESSION_EVENT_KIND_CLOSED\x10\x02\x12!\n\x1dSESSION_EVENT_KIND_BARS_FINAL\x10\x03*\xa6\x01\n\tFaultKind\x12\x1a\n\x16\x46\x41ULT_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x46\x41ULT_KIND_SLOW\x10\x01\x12\x13\n\x0f\x46\x41ULT_KIND_DOWN\x10\x02\x12\x1e\n\x1a\x46\x41ULT_KIND_MISSING_SESSION\x10\x03\x12\x17\n\x13\x46\x41ULT_KIND_LATE_BAR\x10\x04\x12\x1a\n\x16\x46\x41ULT_KIND_REVISED_BAR\x10\x05\x32\xa6\x06\n\x0cQuoteService\x12V\n\tGetMarket\x12#.foretick.quote.v1.GetMarketRequest\x1a$.foretick.quote.v1.GetMarketResponse\x12S\n\x08GetClock\x12\".foretick.quote.v1.GetClockRequest\x1a#.foretick.quote.v1.GetClockResponse\x12\x65\n\x0e\x42\x61tchGetQuotes\x12(.foretick.quote.v1.BatchGetQuotesRequest\x1a).foretick.quote.v1.BatchGetQuotesResponse\x12Y\n\nGetHistory\x12$.foretick.quote.v1.GetHistoryRequest\x1a%.foretick.quote.v1.GetHistoryResponse\x12n\n\x11SearchInstruments\x12+.foretick.quote.v1.SearchInstrumentsRequest\x1a,.foretick.quote.v1.SearchInstrumentsResponse\x12_\n\x0cListUniverse\x12&.foretick.quote.v1.ListUniverseRequest\x1a\'.foretick.quote.v1.ListUniverseResponse\x12^\n\x0bWatchQuotes\x12%.foretick.quote.v1.WatchQuotesRequest\x1a&.foretick.quote.v1.WatchQuotesResponse0\x01\x12v\n\x13WatchMarketSessions\x12-.foretick.quote.v1.WatchMarketSessionsRequest\x1a..foretick.quote.v1.WatchMarketSessionsResponse0\x01\x32\xc3\x01\n\x14MarketControlService\x12S\n\x08SetClock\x12\".foretick.quote.v1.SetClockRequest\x1a#.foretick.quote.v1.SetClockResponse\x12V\n\tSetFaults\x12#.foretick.quote.v1.SetFaultsRequest\x1a$.foretick.quote.v1.SetFaultsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'foretick.quote.v1.quote_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MARKETKIND']._serialized_start=2364
-  _globals['_MARKETKIND']._serialized_end=2471
-  _globals['_INSTRUMENTKIND']._serialized_start=2474
-  _globals['_INSTRUMENTKIND']._serialized_end=2708
-  _globals['_SESSIONSTATE']._serialized_start=2711
-  _globals['_SESSIONSTATE']._serialized_end=2879
+  _globals['_MARKETKIND']._serialized_start=3534
+  _globals['_MARKETKIND']._serialized_end=3641
+  _globals['_INSTRUMENTKIND']._serialized_start=3644
+  _globals['_INSTRUMENTKIND']._serialized_end=3878
+  _globals['_SESSIONSTATE']._serialized_start=3881
+  _globals['_SESSIONSTATE']._serialized_end=4049
+  _globals['_SESSIONEVENTKIND']._serialized_start=4052
+  _globals['_SESSIONEVENTKIND']._serialized_end=4203
+  _globals['_FAULTKIND']._serialized_start=4206
+  _globals['_FAULTKIND']._serialized_end=4372
   _globals['_MARKET']._serialized_start=118
   _globals['_MARKET']._serialized_end=248
   _globals['_SESSION']._serialized_start=251
@@ -48,33 +52,57 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INSTRUMENT']._serialized_start=587
   _globals['_INSTRUMENT']._serialized_end=756
   _globals['_QUOTE']._serialized_start=759
-  _globals['_QUOTE']._serialized_end=1048
-  _globals['_MISSING']._serialized_start=1050
-  _globals['_MISSING']._serialized_end=1108
-  _globals['_GETMARKETREQUEST']._serialized_start=1110
-  _globals['_GETMARKETREQUEST']._serialized_end=1128
-  _globals['_GETMARKETRESPONSE']._serialized_start=1130
-  _globals['_GETMARKETRESPONSE']._serialized_end=1192
-  _globals['_GETCLOCKREQUEST']._serialized_start=1194
-  _globals['_GETCLOCKREQUEST']._serialized_end=1211
-  _globals['_GETCLOCKRESPONSE']._serialized_start=1214
-  _globals['_GETCLOCKRESPONSE']._serialized_end=1404
-  _globals['_BATCHGETQUOTESREQUEST']._serialized_start=1406
-  _globals['_BATCHGETQUOTESREQUEST']._serialized_end=1446
-  _globals['_BATCHGETQUOTESRESPONSE']._serialized_start=1449
-  _globals['_BATCHGETQUOTESRESPONSE']._serialized_end=1628
-  _globals['_GETHISTORYREQUEST']._serialized_start=1630
-  _globals['_GETHISTORYREQUEST']._serialized_end=1685
-  _globals['_GETHISTORYRESPONSE']._serialized_start=1688
-  _globals['_GETHISTORYRESPONSE']._serialized_end=1992
-  _globals['_SEARCHINSTRUMENTSREQUEST']._serialized_start=1994
-  _globals['_SEARCHINSTRUMENTSREQUEST']._serialized_end=2074
-  _globals['_SEARCHINSTRUMENTSRESPONSE']._serialized_start=2076
-  _globals['_SEARCHINSTRUMENTSRESPONSE']._serialized_end=2180
-  _globals['_LISTUNIVERSEREQUEST']._serialized_start=2182
-  _globals['_LISTUNIVERSEREQUEST']._serialized_end=2242
-  _globals['_LISTUNIVERSERESPONSE']._serialized_start=2244
-  _globals['_LISTUNIVERSERESPONSE']._serialized_end=2362
-  _globals['_QUOTESERVICE']._serialized_start=2882
-  _globals['_QUOTESERVICE']._serialized_end=3472
+  _globals['_QUOTE']._serialized_end=1236
+  _globals['_MISSING']._serialized_start=1238
+  _globals['_MISSING']._serialized_end=1296
+  _globals['_GETMARKETREQUEST']._serialized_start=1298
+  _globals['_GETMARKETREQUEST']._serialized_end=1316
+  _globals['_GETMARKETRESPONSE']._serialized_start=1318
+  _globals['_GETMARKETRESPONSE']._serialized_end=1380
+  _globals['_GETCLOCKREQUEST']._serialized_start=1382
+  _globals['_GETCLOCKREQUEST']._serialized_end=1399
+  _globals['_GETCLOCKRESPONSE']._serialized_start=1402
+  _globals['_GETCLOCKRESPONSE']._serialized_end=1592
+  _globals['_BATCHGETQUOTESREQUEST']._serialized_start=1594
+  _globals['_BATCHGETQUOTESREQUEST']._serialized_end=1634
+  _globals['_BATCHGETQUOTESRESPONSE']._serialized_start=1637
+  _globals['_BATCHGETQUOTESRESPONSE']._serialized_end=1816
+  _globals['_GETHISTORYREQUEST']._serialized_start=1818
+  _globals['_GETHISTORYREQUEST']._serialized_end=1873
+  _globals['_GETHISTORYRESPONSE']._serialized_start=1876
+  _globals['_GETHISTORYRESPONSE']._serialized_end=2180
+  _globals['_SEARCHINSTRUMENTSREQUEST']._serialized_start=2182
+  _globals['_SEARCHINSTRUMENTSREQUEST']._serialized_end=2262
+  _globals['_SEARCHINSTRUMENTSRESPONSE']._serialized_start=2264
+  _globals['_SEARCHINSTRUMENTSRESPONSE']._serialized_end=2368
+  _globals['_LISTUNIVERSEREQUEST']._serialized_start=2370
+  _globals['_LISTUNIVERSEREQUEST']._serialized_end=2430
+  _globals['_LISTUNIVERSERESPONSE']._serialized_start=2433
+  _globals['_LISTUNIVERSERESPONSE']._serialized_end=2603
+  _globals['_FETCHPROGRESS']._serialized_start=2605
+  _globals['_FETCHPROGRESS']._serialized_end=2666
+  _globals['_WATCHQUOTESREQUEST']._serialized_start=2668
+  _globals['_WATCHQUOTESREQUEST']._serialized_end=2705
+  _globals['_WATCHQUOTESRESPONSE']._serialized_start=2708
+  _globals['_WATCHQUOTESRESPONSE']._serialized_end=2902
+  _globals['_SESSIONMARK']._serialized_start=2904
+  _globals['_SESSIONMARK']._serialized_end=2962
+  _globals['_WATCHMARKETSESSIONSREQUEST']._serialized_start=2964
+  _globals['_WATCHMARKETSESSIONSREQUEST']._serialized_end=3038
+  _globals['_WATCHMARKETSESSIONSRESPONSE']._serialized_start=3041
+  _globals['_WATCHMARKETSESSIONSRESPONSE']._serialized_end=3208
+  _globals['_SETCLOCKREQUEST']._serialized_start=3210
+  _globals['_SETCLOCKREQUEST']._serialized_end=3293
+  _globals['_SETCLOCKRESPONSE']._serialized_start=3295
+  _globals['_SETCLOCKRESPONSE']._serialized_end=3362
+  _globals['_FAULT']._serialized_start=3364
+  _globals['_FAULT']._serialized_end=3449
+  _globals['_SETFAULTSREQUEST']._serialized_start=3451
+  _globals['_SETFAULTSREQUEST']._serialized_end=3511
+  _globals['_SETFAULTSRESPONSE']._serialized_start=3513
+  _globals['_SETFAULTSRESPONSE']._serialized_end=3532
+  _globals['_QUOTESERVICE']._serialized_start=4375
+  _globals['_QUOTESERVICE']._serialized_end=5181
+  _globals['_MARKETCONTROLSERVICE']._serialized_start=5184
+  _globals['_MARKETCONTROLSERVICE']._serialized_end=5379
 # @@protoc_insertion_point(module_scope)

@@ -129,6 +129,70 @@ SESSION_STATE_HALTED: SessionState.ValueType  # 5
 """Trading in this instrument is suspended."""
 Global___SessionState: _TypeAlias = SessionState  # noqa: Y015
 
+class _SessionEventKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SessionEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionEventKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SESSION_EVENT_KIND_UNSPECIFIED: _SessionEventKind.ValueType  # 0
+    """Not said."""
+    SESSION_EVENT_KIND_OPENED: _SessionEventKind.ValueType  # 1
+    """Trading has begun."""
+    SESSION_EVENT_KIND_CLOSED: _SessionEventKind.ValueType  # 2
+    """Trading has ended."""
+    SESSION_EVENT_KIND_BARS_FINAL: _SessionEventKind.ValueType  # 3
+    """The bars of the session are final and can be read."""
+
+class SessionEventKind(_SessionEventKind, metaclass=_SessionEventKindEnumTypeWrapper):
+    """What can happen to a session."""
+
+SESSION_EVENT_KIND_UNSPECIFIED: SessionEventKind.ValueType  # 0
+"""Not said."""
+SESSION_EVENT_KIND_OPENED: SessionEventKind.ValueType  # 1
+"""Trading has begun."""
+SESSION_EVENT_KIND_CLOSED: SessionEventKind.ValueType  # 2
+"""Trading has ended."""
+SESSION_EVENT_KIND_BARS_FINAL: SessionEventKind.ValueType  # 3
+"""The bars of the session are final and can be read."""
+Global___SessionEventKind: _TypeAlias = SessionEventKind  # noqa: Y015
+
+class _FaultKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FaultKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FaultKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FAULT_KIND_UNSPECIFIED: _FaultKind.ValueType  # 0
+    """Not said."""
+    FAULT_KIND_SLOW: _FaultKind.ValueType  # 1
+    """Every answer takes the fault's seconds."""
+    FAULT_KIND_DOWN: _FaultKind.ValueType  # 2
+    """Nothing is answered: UNAVAILABLE."""
+    FAULT_KIND_MISSING_SESSION: _FaultKind.ValueType  # 3
+    """The last closed session is missing from the history of the fault's symbols."""
+    FAULT_KIND_LATE_BAR: _FaultKind.ValueType  # 4
+    """The last bar of the fault's symbols comes the fault's seconds after the close, in real time."""
+    FAULT_KIND_REVISED_BAR: _FaultKind.ValueType  # 5
+    """The last bar of the fault's symbols closes one percent higher than it did at first."""
+
+class FaultKind(_FaultKind, metaclass=_FaultKindEnumTypeWrapper):
+    """What can be wrong with a market."""
+
+FAULT_KIND_UNSPECIFIED: FaultKind.ValueType  # 0
+"""Not said."""
+FAULT_KIND_SLOW: FaultKind.ValueType  # 1
+"""Every answer takes the fault's seconds."""
+FAULT_KIND_DOWN: FaultKind.ValueType  # 2
+"""Nothing is answered: UNAVAILABLE."""
+FAULT_KIND_MISSING_SESSION: FaultKind.ValueType  # 3
+"""The last closed session is missing from the history of the fault's symbols."""
+FAULT_KIND_LATE_BAR: FaultKind.ValueType  # 4
+"""The last bar of the fault's symbols comes the fault's seconds after the close, in real time."""
+FAULT_KIND_REVISED_BAR: FaultKind.ValueType  # 5
+"""The last bar of the fault's symbols closes one percent higher than it did at first."""
+Global___FaultKind: _TypeAlias = FaultKind  # noqa: Y015
+
 @_typing.final
 class Market(_message.Message):
     """The source of prices."""
@@ -300,6 +364,13 @@ class Quote(_message.Message):
     SESSION_DATE_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     NEXT_SESSION_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    DAY_LOW_FIELD_NUMBER: _builtins.int
+    DAY_HIGH_FIELD_NUMBER: _builtins.int
+    VOLUME_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
+    STALE_REASON_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     price: _builtins.float
     """Price in major units of the currency."""
     previous_close: _builtins.float
@@ -308,6 +379,20 @@ class Quote(_message.Message):
     """The session that the price is of."""
     state: Global___SessionState.ValueType
     """Where the instrument is in its day."""
+    change: _builtins.float
+    """Price less previous close; unset where there is none."""
+    day_low: _builtins.float
+    """Lowest price of the session so far."""
+    day_high: _builtins.float
+    """Highest price of the session so far."""
+    volume: _builtins.float
+    """Units traded in the session so far; unset where none are counted."""
+    stale: _builtins.bool
+    """True where the price should be newer than it is; the age is market time less as-of time."""
+    stale_reason: _builtins.str
+    """Why it is stale, for people; empty where it is not."""
+    version: _builtins.int
+    """Rises with every change of this quote; a lower one than is known already is out of date."""
     @_builtins.property
     def instrument(self) -> Global___Instrument:
         """The instrument."""
@@ -330,14 +415,38 @@ class Quote(_message.Message):
         session_date: _builtins.str = ...,
         state: Global___SessionState.ValueType = ...,
         next_session: Global___Session | None = ...,
+        change: _builtins.float | None = ...,
+        day_low: _builtins.float | None = ...,
+        day_high: _builtins.float | None = ...,
+        volume: _builtins.float | None = ...,
+        stale: _builtins.bool = ...,
+        stale_reason: _builtins.str = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_previous_close", b"_previous_close", "as_of_time", b"as_of_time", "instrument", b"instrument", "next_session", b"next_session", "previous_close", b"previous_close"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_day_high", b"_day_high", "_day_low", b"_day_low", "_previous_close", b"_previous_close", "_volume", b"_volume", "as_of_time", b"as_of_time", "change", b"change", "day_high", b"day_high", "day_low", b"day_low", "instrument", b"instrument", "next_session", b"next_session", "previous_close", b"previous_close", "volume", b"volume"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_previous_close", b"_previous_close", "as_of_time", b"as_of_time", "instrument", b"instrument", "next_session", b"next_session", "previous_close", b"previous_close", "price", b"price", "session_date", b"session_date", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_day_high", b"_day_high", "_day_low", b"_day_low", "_previous_close", b"_previous_close", "_volume", b"_volume", "as_of_time", b"as_of_time", "change", b"change", "day_high", b"day_high", "day_low", b"day_low", "instrument", b"instrument", "next_session", b"next_session", "previous_close", b"previous_close", "price", b"price", "session_date", b"session_date", "stale", b"stale", "stale_reason", b"stale_reason", "state", b"state", "version", b"version", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__change: _TypeAlias = _typing.Literal["change"]  # noqa: Y015
+    _WhichOneofArgType__change: _TypeAlias = _typing.Literal["_change", b"_change"]  # noqa: Y015
+    _WhichOneofReturnType__day_high: _TypeAlias = _typing.Literal["day_high"]  # noqa: Y015
+    _WhichOneofArgType__day_high: _TypeAlias = _typing.Literal["_day_high", b"_day_high"]  # noqa: Y015
+    _WhichOneofReturnType__day_low: _TypeAlias = _typing.Literal["day_low"]  # noqa: Y015
+    _WhichOneofArgType__day_low: _TypeAlias = _typing.Literal["_day_low", b"_day_low"]  # noqa: Y015
     _WhichOneofReturnType__previous_close: _TypeAlias = _typing.Literal["previous_close"]  # noqa: Y015
     _WhichOneofArgType__previous_close: _TypeAlias = _typing.Literal["_previous_close", b"_previous_close"]  # noqa: Y015
+    _WhichOneofReturnType__volume: _TypeAlias = _typing.Literal["volume"]  # noqa: Y015
+    _WhichOneofArgType__volume: _TypeAlias = _typing.Literal["_volume", b"_volume"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__change) -> _WhichOneofReturnType__change | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__day_high) -> _WhichOneofReturnType__day_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__day_low) -> _WhichOneofReturnType__day_low | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__previous_close) -> _WhichOneofReturnType__previous_close | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__volume) -> _WhichOneofReturnType__volume | None: ...
 
 Global___Quote: _TypeAlias = Quote  # noqa: Y015
 
@@ -743,6 +852,7 @@ class ListUniverseResponse(_message.Message):
     MARKET_ID_FIELD_NUMBER: _builtins.int
     INSTRUMENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     market_id: _builtins.str
     """The market."""
     next_page_token: _builtins.str
@@ -751,17 +861,335 @@ class ListUniverseResponse(_message.Message):
     def instruments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Instrument]:
         """The instruments in order of their symbols."""
 
+    @_builtins.property
+    def progress(self) -> Global___FetchProgress:
+        """How far the fetching of histories has come; unset where nothing is fetched."""
+
     def __init__(
         self,
         *,
         market_id: _builtins.str = ...,
         instruments: _abc.Iterable[Global___Instrument] | None = ...,
         next_page_token: _builtins.str = ...,
+        progress: Global___FetchProgress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instruments", b"instruments", "market_id", b"market_id", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instruments", b"instruments", "market_id", b"market_id", "next_page_token", b"next_page_token", "progress", b"progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListUniverseResponse: _TypeAlias = ListUniverseResponse  # noqa: Y015
+
+@_typing.final
+class FetchProgress(_message.Message):
+    """How far the fetching of the universe's histories has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KNOWN_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    known: _builtins.int
+    """Instruments whose history is known."""
+    failed: _builtins.int
+    """Instruments whose history could not be had yet and is tried again."""
+    total: _builtins.int
+    """Instruments in all."""
+    def __init__(
+        self,
+        *,
+        known: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "known", b"known", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchProgress: _TypeAlias = FetchProgress  # noqa: Y015
+
+@_typing.final
+class WatchQuotesRequest(_message.Message):
+    """Request of WatchQuotes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """1 to 500 symbols."""
+
+    def __init__(
+        self,
+        *,
+        symbols: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["symbols", b"symbols"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchQuotesRequest: _TypeAlias = WatchQuotesRequest  # noqa: Y015
+
+@_typing.final
+class WatchQuotesResponse(_message.Message):
+    """Response of WatchQuotes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MARKET_ID_FIELD_NUMBER: _builtins.int
+    MARKET_TIME_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    QUOTES_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    market_id: _builtins.str
+    """The market."""
+    snapshot: _builtins.bool
+    """True for the first message, which answers every symbol; later ones hold what changed."""
+    @_builtins.property
+    def market_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant that it is on the market."""
+
+    @_builtins.property
+    def quotes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quote]:
+        """Quotes."""
+
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedCompositeFieldContainer[Global___Missing]:
+        """Why others are missing."""
+
+    def __init__(
+        self,
+        *,
+        market_id: _builtins.str = ...,
+        market_time: _timestamp_pb2.Timestamp | None = ...,
+        snapshot: _builtins.bool = ...,
+        quotes: _abc.Iterable[Global___Quote] | None = ...,
+        missing: _abc.Iterable[Global___Missing] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["market_time", b"market_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["market_id", b"market_id", "market_time", b"market_time", "missing", b"missing", "quotes", b"quotes", "snapshot", b"snapshot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchQuotesResponse: _TypeAlias = WatchQuotesResponse  # noqa: Y015
+
+@_typing.final
+class SessionMark(_message.Message):
+    """The last session of an exchange whose events a caller has seen."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXCHANGE_CODE_FIELD_NUMBER: _builtins.int
+    SESSION_DATE_FIELD_NUMBER: _builtins.int
+    exchange_code: _builtins.str
+    """Code of the exchange."""
+    session_date: _builtins.str
+    """ISO date of the session."""
+    def __init__(
+        self,
+        *,
+        exchange_code: _builtins.str = ...,
+        session_date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange_code", b"exchange_code", "session_date", b"session_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionMark: _TypeAlias = SessionMark  # noqa: Y015
+
+@_typing.final
+class WatchMarketSessionsRequest(_message.Message):
+    """Request of WatchMarketSessions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def seen(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionMark]:
+        """Events of sessions after these are sent again; for other exchanges those of the last session."""
+
+    def __init__(
+        self,
+        *,
+        seen: _abc.Iterable[Global___SessionMark] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seen", b"seen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchMarketSessionsRequest: _TypeAlias = WatchMarketSessionsRequest  # noqa: Y015
+
+@_typing.final
+class WatchMarketSessionsResponse(_message.Message):
+    """Response of WatchMarketSessions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MARKET_ID_FIELD_NUMBER: _builtins.int
+    EXCHANGE_CODE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    market_id: _builtins.str
+    """The market."""
+    exchange_code: _builtins.str
+    """Code of the exchange."""
+    kind: Global___SessionEventKind.ValueType
+    """What happened."""
+    @_builtins.property
+    def session(self) -> Global___Session:
+        """To which session."""
+
+    def __init__(
+        self,
+        *,
+        market_id: _builtins.str = ...,
+        exchange_code: _builtins.str = ...,
+        kind: Global___SessionEventKind.ValueType = ...,
+        session: Global___Session | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange_code", b"exchange_code", "kind", b"kind", "market_id", b"market_id", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchMarketSessionsResponse: _TypeAlias = WatchMarketSessionsResponse  # noqa: Y015
+
+@_typing.final
+class SetClockRequest(_message.Message):
+    """Request of SetClock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLD_FIELD_NUMBER: _builtins.int
+    STEP_SESSIONS_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    hold: _builtins.bool
+    """Stop it where it is."""
+    step_sessions: _builtins.int
+    """Stop it at the close of the session so many closes from now, 1 to 1000."""
+    run: _builtins.bool
+    """Let it run; csv has no time of its own and cannot."""
+    def __init__(
+        self,
+        *,
+        hold: _builtins.bool = ...,
+        step_sessions: _builtins.int = ...,
+        run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "hold", b"hold", "run", b"run", "step_sessions", b"step_sessions"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "hold", b"hold", "run", b"run", "step_sessions", b"step_sessions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["hold", "step_sessions", "run"]  # noqa: Y015
+    _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
+
+Global___SetClockRequest: _TypeAlias = SetClockRequest  # noqa: Y015
+
+@_typing.final
+class SetClockResponse(_message.Message):
+    """Response of SetClock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MARKET_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def market_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant that it is on the market now."""
+
+    def __init__(
+        self,
+        *,
+        market_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["market_time", b"market_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["market_time", b"market_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetClockResponse: _TypeAlias = SetClockResponse  # noqa: Y015
+
+@_typing.final
+class Fault(_message.Message):
+    """One fault."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    kind: Global___FaultKind.ValueType
+    """What is wrong."""
+    seconds: _builtins.float
+    """How long it takes, where the kind says so."""
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which symbols have it; empty for all."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___FaultKind.ValueType = ...,
+        symbols: _abc.Iterable[_builtins.str] | None = ...,
+        seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "seconds", b"seconds", "symbols", b"symbols"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fault: _TypeAlias = Fault  # noqa: Y015
+
+@_typing.final
+class SetFaultsRequest(_message.Message):
+    """Request of SetFaults."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fault]:
+        """All faults from now on."""
+
+    def __init__(
+        self,
+        *,
+        faults: _abc.Iterable[Global___Fault] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["faults", b"faults"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetFaultsRequest: _TypeAlias = SetFaultsRequest  # noqa: Y015
+
+@_typing.final
+class SetFaultsResponse(_message.Message):
+    """Response of SetFaults."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetFaultsResponse: _TypeAlias = SetFaultsResponse  # noqa: Y015

@@ -68,6 +68,16 @@ class QuoteServiceStub:
                 request_serializer=foretick_dot_quote_dot_v1_dot_quote__pb2.ListUniverseRequest.SerializeToString,
                 response_deserializer=foretick_dot_quote_dot_v1_dot_quote__pb2.ListUniverseResponse.FromString,
                 _registered_method=True)
+        self.WatchQuotes = channel.unary_stream(
+                '/foretick.quote.v1.QuoteService/WatchQuotes',
+                request_serializer=foretick_dot_quote_dot_v1_dot_quote__pb2.WatchQuotesRequest.SerializeToString,
+                response_deserializer=foretick_dot_quote_dot_v1_dot_quote__pb2.WatchQuotesResponse.FromString,
+                _registered_method=True)
+        self.WatchMarketSessions = channel.unary_stream(
+                '/foretick.quote.v1.QuoteService/WatchMarketSessions',
+                request_serializer=foretick_dot_quote_dot_v1_dot_quote__pb2.WatchMarketSessionsRequest.SerializeToString,
+                response_deserializer=foretick_dot_quote_dot_v1_dot_quote__pb2.WatchMarketSessionsResponse.FromString,
+                _registered_method=True)
 
 
 class QuoteServiceServicer:
@@ -119,6 +129,22 @@ class QuoteServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchQuotes(self, request, context):
+        """The latest quotes of up to 500 symbols, all of them first, then each that changes.
+
+        Whoever is cut off asks again: the first message holds all that was missed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchMarketSessions(self, request, context):
+        """What happens to sessions from now on, or again from a session that the caller names.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QuoteServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -151,6 +177,16 @@ def add_QuoteServiceServicer_to_server(servicer, server):
                     servicer.ListUniverse,
                     request_deserializer=foretick_dot_quote_dot_v1_dot_quote__pb2.ListUniverseRequest.FromString,
                     response_serializer=foretick_dot_quote_dot_v1_dot_quote__pb2.ListUniverseResponse.SerializeToString,
+            ),
+            'WatchQuotes': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchQuotes,
+                    request_deserializer=foretick_dot_quote_dot_v1_dot_quote__pb2.WatchQuotesRequest.FromString,
+                    response_serializer=foretick_dot_quote_dot_v1_dot_quote__pb2.WatchQuotesResponse.SerializeToString,
+            ),
+            'WatchMarketSessions': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchMarketSessions,
+                    request_deserializer=foretick_dot_quote_dot_v1_dot_quote__pb2.WatchMarketSessionsRequest.FromString,
+                    response_serializer=foretick_dot_quote_dot_v1_dot_quote__pb2.WatchMarketSessionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -319,6 +355,180 @@ class QuoteService:
             '/foretick.quote.v1.QuoteService/ListUniverse',
             foretick_dot_quote_dot_v1_dot_quote__pb2.ListUniverseRequest.SerializeToString,
             foretick_dot_quote_dot_v1_dot_quote__pb2.ListUniverseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchQuotes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/foretick.quote.v1.QuoteService/WatchQuotes',
+            foretick_dot_quote_dot_v1_dot_quote__pb2.WatchQuotesRequest.SerializeToString,
+            foretick_dot_quote_dot_v1_dot_quote__pb2.WatchQuotesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchMarketSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/foretick.quote.v1.QuoteService/WatchMarketSessions',
+            foretick_dot_quote_dot_v1_dot_quote__pb2.WatchMarketSessionsRequest.SerializeToString,
+            foretick_dot_quote_dot_v1_dot_quote__pb2.WatchMarketSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class MarketControlServiceStub:
+    """Holds, steps and breaks a market that has a clock of its own: demo and csv, where it is switched on.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.SetClock = channel.unary_unary(
+                '/foretick.quote.v1.MarketControlService/SetClock',
+                request_serializer=foretick_dot_quote_dot_v1_dot_quote__pb2.SetClockRequest.SerializeToString,
+                response_deserializer=foretick_dot_quote_dot_v1_dot_quote__pb2.SetClockResponse.FromString,
+                _registered_method=True)
+        self.SetFaults = channel.unary_unary(
+                '/foretick.quote.v1.MarketControlService/SetFaults',
+                request_serializer=foretick_dot_quote_dot_v1_dot_quote__pb2.SetFaultsRequest.SerializeToString,
+                response_deserializer=foretick_dot_quote_dot_v1_dot_quote__pb2.SetFaultsResponse.FromString,
+                _registered_method=True)
+
+
+class MarketControlServiceServicer:
+    """Holds, steps and breaks a market that has a clock of its own: demo and csv, where it is switched on.
+    """
+
+    def SetClock(self, request, context):
+        """Stops the clock, moves it on where that is asked for, or lets it run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetFaults(self, request, context):
+        """Sets the faults that the market shows; an empty list mends it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_MarketControlServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'SetClock': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetClock,
+                    request_deserializer=foretick_dot_quote_dot_v1_dot_quote__pb2.SetClockRequest.FromString,
+                    response_serializer=foretick_dot_quote_dot_v1_dot_quote__pb2.SetClockResponse.SerializeToString,
+            ),
+            'SetFaults': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetFaults,
+                    request_deserializer=foretick_dot_quote_dot_v1_dot_quote__pb2.SetFaultsRequest.FromString,
+                    response_serializer=foretick_dot_quote_dot_v1_dot_quote__pb2.SetFaultsResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'foretick.quote.v1.MarketControlService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('foretick.quote.v1.MarketControlService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class MarketControlService:
+    """Holds, steps and breaks a market that has a clock of its own: demo and csv, where it is switched on.
+    """
+
+    @staticmethod
+    def SetClock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.quote.v1.MarketControlService/SetClock',
+            foretick_dot_quote_dot_v1_dot_quote__pb2.SetClockRequest.SerializeToString,
+            foretick_dot_quote_dot_v1_dot_quote__pb2.SetClockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetFaults(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.quote.v1.MarketControlService/SetFaults',
+            foretick_dot_quote_dot_v1_dot_quote__pb2.SetFaultsRequest.SerializeToString,
+            foretick_dot_quote_dot_v1_dot_quote__pb2.SetFaultsResponse.FromString,
             options,
             channel_credentials,
             insecure,

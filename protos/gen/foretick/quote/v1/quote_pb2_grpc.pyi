@@ -32,6 +32,13 @@ class QuoteServiceStub:
     """Instruments whose symbol or name matches, best first."""
     ListUniverse: _aio.UnaryUnaryMultiCallable[_quote_pb2.ListUniverseRequest, _quote_pb2.ListUniverseResponse]
     """The instruments that are forecast, in order of their symbols."""
+    WatchQuotes: _aio.UnaryStreamMultiCallable[_quote_pb2.WatchQuotesRequest, _quote_pb2.WatchQuotesResponse]
+    """The latest quotes of up to 500 symbols, all of them first, then each that changes.
+
+    Whoever is cut off asks again: the first message holds all that was missed.
+    """
+    WatchMarketSessions: _aio.UnaryStreamMultiCallable[_quote_pb2.WatchMarketSessionsRequest, _quote_pb2.WatchMarketSessionsResponse]
+    """What happens to sessions from now on, or again from a session that the caller names."""
 
 class QuoteServiceServicer(metaclass=_abc_1.ABCMeta):
     """Everything the product knows of prices, sessions and "now".
@@ -88,4 +95,53 @@ class QuoteServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_quote_pb2.ListUniverseResponse]:
         """The instruments that are forecast, in order of their symbols."""
 
+    @_abc_1.abstractmethod
+    def WatchQuotes(
+        self,
+        request: _quote_pb2.WatchQuotesRequest,
+        context: _aio.ServicerContext[_quote_pb2.WatchQuotesRequest, _abc.AsyncIterator[_quote_pb2.WatchQuotesResponse]],
+    ) -> _abc.AsyncIterator[_quote_pb2.WatchQuotesResponse]:
+        """The latest quotes of up to 500 symbols, all of them first, then each that changes.
+
+        Whoever is cut off asks again: the first message holds all that was missed.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchMarketSessions(
+        self,
+        request: _quote_pb2.WatchMarketSessionsRequest,
+        context: _aio.ServicerContext[_quote_pb2.WatchMarketSessionsRequest, _abc.AsyncIterator[_quote_pb2.WatchMarketSessionsResponse]],
+    ) -> _abc.AsyncIterator[_quote_pb2.WatchMarketSessionsResponse]:
+        """What happens to sessions from now on, or again from a session that the caller names."""
+
 def add_QuoteServiceServicer_to_server(servicer: QuoteServiceServicer, server: _aio.Server) -> None: ...
+
+class MarketControlServiceStub:
+    """Holds, steps and breaks a market that has a clock of its own: demo and csv, where it is switched on."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    SetClock: _aio.UnaryUnaryMultiCallable[_quote_pb2.SetClockRequest, _quote_pb2.SetClockResponse]
+    """Stops the clock, moves it on where that is asked for, or lets it run."""
+    SetFaults: _aio.UnaryUnaryMultiCallable[_quote_pb2.SetFaultsRequest, _quote_pb2.SetFaultsResponse]
+    """Sets the faults that the market shows; an empty list mends it."""
+
+class MarketControlServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Holds, steps and breaks a market that has a clock of its own: demo and csv, where it is switched on."""
+
+    @_abc_1.abstractmethod
+    def SetClock(
+        self,
+        request: _quote_pb2.SetClockRequest,
+        context: _aio.ServicerContext[_quote_pb2.SetClockRequest, _abc.Awaitable[_quote_pb2.SetClockResponse]],
+    ) -> _abc.Awaitable[_quote_pb2.SetClockResponse]:
+        """Stops the clock, moves it on where that is asked for, or lets it run."""
+
+    @_abc_1.abstractmethod
+    def SetFaults(
+        self,
+        request: _quote_pb2.SetFaultsRequest,
+        context: _aio.ServicerContext[_quote_pb2.SetFaultsRequest, _abc.Awaitable[_quote_pb2.SetFaultsResponse]],
+    ) -> _abc.Awaitable[_quote_pb2.SetFaultsResponse]:
+        """Sets the faults that the market shows; an empty list mends it."""
+
+def add_MarketControlServiceServicer_to_server(servicer: MarketControlServiceServicer, server: _aio.Server) -> None: ...

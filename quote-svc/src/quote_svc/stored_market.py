@@ -1,0 +1,334 @@
+"""The market of a source elsewhere: served from the store, whatever the source does."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+
+from foretick_rpc.database import Database
+from foretick_rpc.symbols import parse_symbol
+from quote_svc.exchange_codes import CALENDARS
+from quote_svc.flights import Flights, all_done
+from quote_svc.market import (
+    ExchangeClock,
+    FetchProgress,
+    History,
+    Instrument,
+    MarketClock,
+    MarketDescription,
+    Quote,
+    QuoteBatch,
+    Session,
+    SourceUnavailable,
+    SymbolUnavailable,
+)
+from quote_svc.quoting import Standing, instrument_of, quote_of
+from quote_svc.refreshing import CalendarFor, Known, Refresher
+from quote_svc.scheduling import Scheduler, is_polled
+from quote_svc.search import matches
+from quote_svc.sessions import Moment, SessionCalendar, as_heard, moment
+from quote_svc.source import Source, SourceFailure, SourceInstrument, StreamedPrice
+from quote_svc.store import Store
+from quote_svc.universe import members
+
+_log = logging.getLogger("foretick.quote.store")
+_AT_ONCE = 8
+_VERSIONS_RESERVED = 10_000
+_SEARCH_SECONDS = 3.0
+_MOST_SESSIONS = 2000
+_FETCHING = timedelta(seconds=5)
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """What is fetched unasked, and how the market treats time.
+
+    `seeds` are fetched in the background in their order, `poll` is how often quotes of open
+    exchanges are renewed, `patience` how long a caller waits for a symbol not known yet.
+    """
+
+    seeds: tuple[str, ...] = ()
+    poll: timedelta = timedelta(seconds=15)
+    patience: timedelta = timedelta(seconds=4)
+    wall: Callable[[], datetime] = _now
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+class StoredMarket:
+    """A `Market` over any `Source`."""
+
+    def __init__(
+        self,
+        description: MarketDescription,
+        source: Source,
+        store: Store,
+        calendar_for: CalendarFor,
+        upkeep: Upkeep,
+    ) -> None:
+        self.description = description
+        self._source = source
+        self._upkeep = upkeep
+        self._refresher = Refresher(source, store, calendar_for, upkeep.wall)
+        self._flights = Flights(self._refresher.fetch, _AT_ONCE)
+        self._scheduler = Scheduler(
+            self._refresher, self._flights, upkeep.seeds, upkeep.poll, upkeep.wall
+        )
+        self._versions = _Versions(store)
+
+    async def open(self) -> None:
+        """Take over what is stored."""
+        await self._refresher.load()
+
+    async def step(self) -> float:
+        """What the background does next; the seconds to wait before the next step."""
+        return await self._scheduler.step()
+
+    async def close(self) -> None:
+        """Break off what is under way, and store the latest quotes."""
+        await self._flights.stop()
+        await self._refresher.flush()
+
+    async def clock(self) -> MarketClock:
+        """See `Market`; the exchanges are those of the universe's known instruments."""
+        now = self._upkeep.wall()
+        traded: dict[str, list[Known]] = {}
+        for known in self._universe(now):
+            traded.setdefault(known.calendar.code, []).append(known)
+        moments = {code: _moment_of(traded[code], now) for code in sorted(traded)}
+        changes = [
+            change
+            for at in moments.values()
+            for change in (at.next_session.open_time, at.next_session.close_time, at.final_next)
+            if change > now
+        ]
+        if any(at.final_next <= now for at in moments.values()):
+            changes.append(now + _FETCHING)
+        exchanges = tuple(
+            ExchangeClock(code, at.state, at.last_final, at.next_session)
+            for code, at in moments.items()
+        )
+        return MarketClock(now, exchanges, min(changes) - now if changes else None)
+
+    async def quotes(self, symbols: Sequence[str]) -> QuoteBatch:
+        """See `Market`; what is not known yet is fetched, for as long as a caller waits."""
+        missing = await self._fetched(symbols)
+        await self._versions.ensure(len(symbols))
+        now = self._upkeep.wall()
+        moments: dict[SessionCalendar, Moment] = {}
+        answers: dict[str, Quote | SymbolUnavailable] = {}
+        for symbol in symbols:
+            if symbol in missing:
+                answers[symbol] = missing[symbol]
+                continue
+            known = self._refresher.known[symbol]
+            self._refresher.asked(symbol, now)
+            if known.calendar not in moments:
+                moments[known.calendar] = moment(known.calendar, now)
+            try:
+                answers[symbol] = self._quote(known, moments[known.calendar])
+            except LookupError:
+                message = "No price is known of the symbol yet."
+                answers[symbol] = SourceUnavailable(symbol, "HISTORY_PENDING", message)
+        return QuoteBatch(now, answers)
+
+    async def history(self, symbol: str, start: date | None) -> History:
+        """See `Market`. Only quotes are taken as people's asking: forecasters read histories."""
+        missing = await self._fetched([symbol])
+        if symbol in missing:
+            raise missing[symbol]
+        bars = await self._refresher.bars(symbol)
+        if bars is None:
+            await self._waited_for([symbol])
+            bars = await self._refresher.bars(symbol)
+        known = self._refresher.known[symbol]
+        if bars is None:
+            why = known.failure or "The stored history was damaged and is being fetched again."
+            raise SourceUnavailable(symbol, "HISTORY_PENDING", why)
+        at = moment(known.calendar, self._upkeep.wall())
+        at = as_heard(known.calendar, at, known.stored.answered_at)
+        instrument = instrument_of(known.stored, known.calendar)
+        return History(instrument, bars.since(start), at.next_session)
+
+    async def search(self, query: str) -> Sequence[Instrument]:
+        """See `Market`: what the source finds, then what else is stored."""
+        known = [
+            instrument_of(each.stored, each.calendar) for each in self._refresher.known.values()
+        ]
+        stored = await asyncio.to_thread(matches, known, query)
+        try:
+            async with asyncio.timeout(_SEARCH_SECONDS):
+                told = await self._source.search(query)
+        except (SourceFailure, TimeoutError) as failure:
+            _log.warning("searched in the store alone: %s", str(failure) or "too slow")
+            return stored
+        found = _instruments(told)
+        exact = [each for each in stored if each.symbol == query.strip().upper()]
+        merged = {each.symbol: each for each in (*exact, *found, *stored)}
+        return tuple(merged.values())
+
+    async def sessions_after(self, exchange_code: str, day: date) -> Sequence[Session]:
+        """See `Market`."""
+        now = self._upkeep.wall()
+        for each in self._universe(now):
+            if each.calendar.code == exchange_code:
+                until = (now + timedelta(days=1)).date()
+                sessions = each.calendar.sessions(day + timedelta(days=1), until)
+                return [each for each in sessions if each.open_time <= now][-_MOST_SESSIONS:]
+        return ()
+
+    async def universe(self) -> Sequence[Instrument]:
+        """See `Market`."""
+        return tuple(
+            instrument_of(each.stored, each.calendar)
+            for each in self._universe(self._upkeep.wall())
+            if each.stored.sessions
+        )
+
+    async def progress(self) -> FetchProgress:
+        """How far the fetching of the universe has come."""
+        known, refusals = self._refresher.known, self._refresher.refusals
+        stored = (each.stored for each in known.values())
+        mine = members(self._upkeep.seeds, stored, self._upkeep.wall())
+        there = sum(symbol in known for symbol in mine)
+        failed = sum(symbol not in known and symbol in refusals for symbol in mine)
+        return FetchProgress(known=there, failed=failed, total=len(mine))
+
+    def accept_price(self, streamed: StreamedPrice) -> None:
+        """Take a price that the source pushed; polling of its symbol rests meanwhile."""
+        self._refresher.accept_price(streamed)
+
+    def polled_symbols(self) -> frozenset[str]:
+        """The symbols whose prices are wanted live now: watched, and their exchange open."""
+        now = self._upkeep.wall()
+        return frozenset(
+            symbol
+            for symbol, known in self._refresher.known.items()
+            if is_polled(known, moment(known.calendar, now))
+        )
+
+    def _quote(self, known: Known, at: Moment) -> Quote:
+        patience = 3 * self._upkeep.poll + timedelta(seconds=30)
+        standing = Standing(known.heard_at, known.failure, patience)
+        at = as_heard(known.calendar, at, known.stored.answered_at)
+        quote = quote_of(known.stored, known.calendar, at, standing)
+        if known.served is None or replace(known.served, version=0) != quote:
+            known.served = replace(quote, version=self._versions.next())
+        return known.served
+
+    def _universe(self, now: datetime) -> list[Known]:
+        known = self._refresher.known
+        mine = members(self._upkeep.seeds, (each.stored for each in known.values()), now)
+        return [known[symbol] for symbol in sorted(mine) if symbol in known]
+
+    async def _fetched(self, symbols: Sequence[str]) -> dict[str, SymbolUnavailable]:
+        """Fetch those of `symbols` that are not known; why the ones that still aren't are not."""
+        known = self._refresher.known
+        cold = [symbol for symbol in symbols if symbol not in known]
+        if not cold:
+            return {}
+        refused = {symbol: self._refresher.refusal(symbol) for symbol in cold}
+        missing = {symbol: error for symbol, error in refused.items() if error is not None}
+        missing |= await self._waited_for([symbol for symbol in cold if symbol not in missing])
+        return missing
+
+    async def _waited_for(self, symbols: Sequence[str]) -> dict[str, SymbolUnavailable]:
+        """Fetch `symbols`, all who want one waiting for the same fetch; what failed, and why."""
+        tasks = {symbol: self._flights.start(symbol, urgent=True) for symbol in symbols}
+        await all_done(tasks.values(), self._upkeep.sleep(self._upkeep.patience.total_seconds()))
+        missing: dict[str, SymbolUnavailable] = {}
+        for symbol, task in tasks.items():
+            if not task.done():
+                message = "The history is being fetched; ask again in a moment."
+                missing[symbol] = SourceUnavailable(symbol, "HISTORY_PENDING", message)
+                continue
+            try:
+                task.result()
+            except SymbolUnavailable as unavailable:
+                missing[symbol] = unavailable
+        return missing
+
+
+class _Versions:
+    """Numbers that rise over every run of the service: reserved ahead of being given out."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._next = 0
+        self._end = 0
+        self._lock = asyncio.Lock()
+
+    async def ensure(self, count: int) -> None:
+        """Reserve more unless `count` numbers are left."""
+        async with self._lock:
+            if self._end - self._next < count:
+                block = max(_VERSIONS_RESERVED, count)
+                self._next = await self._store.reserve("quote_version", block)
+                self._end = self._next + block
+
+    def next(self) -> int:
+        """The next number; `ensure` comes first."""
+        if self._next >= self._end:
+            raise RuntimeError("no version was reserved")
+        self._next += 1
+        return self._next - 1
+
+
+def _instruments(told: Sequence[SourceInstrument]) -> list[Instrument]:
+    """What the source found, of which no calendar is opened before its prices are asked for."""
+    found = []
+    for each in told:
+        try:
+            symbol = parse_symbol(each.symbol)
+        except ValueError:
+            _log.info("the source found %r, which is no symbol here", each.symbol)
+            continue
+        code = CALENDARS.get(each.exchange_code, each.exchange_code)
+        name, currency = each.display_name, each.currency_code
+        found.append(Instrument(symbol, name, code, currency, each.price_decimals, each.kind))
+    return found
+
+
+def _moment_of(traded: Sequence[Known], now: datetime) -> Moment:
+    """Where an exchange is: a session is final once all its symbols that can be had were."""
+    calendar = traded[0].calendar
+    sound = [known.stored.answered_at for known in traded if not known.failure]
+    return as_heard(calendar, moment(calendar, now), min(sound, default=_NEVER))
+
+
+@asynccontextmanager
+async def opened_stored_market(
+    description: MarketDescription,
+    source: Source,
+    database: Database,
+    calendar_for: CalendarFor,
+    upkeep: Upkeep,
+) -> AsyncIterator[StoredMarket]:
+    """The market with its background running; on leaving what is under way is broken off."""
+    store = Store(database, description.market_id)
+    market = StoredMarket(description, source, store, calendar_for, upkeep)
+    await market.open()
+    background = asyncio.create_task(_keep_refreshing(market, upkeep))
+    try:
+        yield market
+    finally:
+        background.cancel()
+        with suppress(asyncio.CancelledError):
+            await background
+        await market.close()
+
+
+async def _keep_refreshing(market: StoredMarket, upkeep: Upkeep) -> None:
+    while True:
+        try:
+            wait = await market.step()
+        except Exception:  # noqa: BLE001 - logged; whatever a step raises, the next may pass
+            _log.exception("a step of the background failed")
+            wait = 5.0
+        await upkeep.sleep(wait)

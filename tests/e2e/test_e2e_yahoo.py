@@ -1,0 +1,133 @@
+"""The yahoo market end to end: yfinance's own code, against a server in the tests' own hands."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
+
+import numpy as np
+import pytest
+
+from fake_yahoo import FakeYahoo, Fault
+from stack import Stack, Visitor, eventually
+from yahoo_answers import Listing, sessions
+
+Visit = Callable[[Stack], Visitor]
+SESSIONS = 700
+
+
+def listing(symbol: str, price: float, *, every_day: bool = False, **more: object) -> Listing:
+    """A random walk that ends with yesterday's session at about `price`."""
+    first = datetime.now(UTC).date() - timedelta(days=SESSIONS * (1 if every_day else 7 / 5) + 5)
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    days: list[date] = [day for day in sessions(first, SESSIONS + 9, every_day) if day <= yesterday]
+    steps = np.random.default_rng(len(symbol)).normal(0, 0.01, len(days))
+    walk = price * np.exp(np.cumsum(steps) - steps.sum())
+    closes = [round(float(close), 2) for close in walk]
+    return Listing(symbol, days, closes, **more)  # type: ignore[arg-type]
+
+
+LISTINGS = {
+    each.symbol: each
+    for each in (
+        listing("AAPL", 190.25, name="Apple Inc.", volumes=[1_000_000] * 800),
+        listing(
+            "BARC.L",
+            216.0,
+            name="BARCLAYS PLC",
+            currency="GBp",
+            zone="Europe/London",
+            exchange="LSE",
+            opens_at=time(8),
+        ),
+        listing("^GSPC", 5005.5, kind="INDEX", exchange="SNP", name="S&P 500"),
+        listing(
+            "BTC-USD",
+            61000.0,
+            every_day=True,
+            kind="CRYPTOCURRENCY",
+            exchange="CCC",
+            zone="UTC",
+            opens_at=time(0),
+            name="Bitcoin USD",
+        ),
+        listing("VFIAX", 455.1, kind="MUTUALFUND", exchange="NAS", name="Vanguard 500 Index"),
+    )
+}
+
+
+@pytest.fixture(scope="module")
+def yahoo() -> Iterator[FakeYahoo]:
+    with FakeYahoo(LISTINGS) as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def yahoo_stack(yahoo: FakeYahoo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("yahoo")
+    (folder / "seed.txt").write_text("AAPL Apple\n")
+    settings = {
+        "QUOTE_MARKET": "yahoo",
+        "QUOTE_CA_BUNDLE": str(yahoo.ca_bundle),
+        "QUOTE_SEED_FILE": str(folder / "seed.txt"),
+        "QUOTE_YAHOO_RATE": "50",
+        **yahoo.environment,
+    }
+    with Stack(folder, **settings) as stack:
+        yield stack
+
+
+async def test_each_kind_of_instrument_is_right_or_says_why_not(
+    yahoo_stack: Stack, yahoo: FakeYahoo, visitors: Visit
+) -> None:
+    visitor = visitors(yahoo_stack)
+    await visitor.register("satoshi@example.org")
+    await visitor.subscribe(*LISTINGS)
+    form = {"symbol": "NOSUCH", "csrf_token": await visitor.token("/subscribeList")}
+    status, text, _ = await visitor.post("/subscriptions", form)
+    assert (status, json.loads(text)["error"]["reason"]) == (404, "SYMBOL_NOT_FOUND")
+    answer = await visitor.subscriptions()
+    assert answer["market"]["id"] == "yahoo"
+    assert "personal use" in " ".join(answer["market"]["notices"])
+    rows = {row["symbol"]: row for row in answer["subs"]}
+    assert list(rows) == list(LISTINGS)
+    for symbol, row in rows.items():
+        pence = symbol == "BARC.L"
+        close = LISTINGS[symbol].closes[-1]
+        assert close is not None
+        assert row["currentPrice"] == pytest.approx(close / (100 if pence else 1))
+        assert row["currency"] == ("GBP" if pence else "USD")
+        assert row["name"] == LISTINGS[symbol].name
+        assert row["priceAsOf"]
+    page = await visitor.page("/subscribeList")
+    for words in ("Yahoo Finance", "2.1600 <abbr>GBP", "Bitcoin USD", "S&amp;P 500"):
+        assert words in page
+
+    async def forecast() -> bool:
+        rows = (await visitor.subscriptions())["subs"]
+        return all(row["band"] for row in rows)
+
+    await eventually(forecast, "forecasts of all kinds")
+
+
+async def test_what_is_known_outlasts_yahoo_and_a_restart(
+    yahoo_stack: Stack, yahoo: FakeYahoo, visitors: Visit
+) -> None:
+    visitor = visitors(yahoo_stack)
+    await visitor.register("warren@example.org")
+    await visitor.subscribe("AAPL")
+    yahoo.fault = Fault.RATE_LIMITED
+    try:
+        yahoo_stack.stop("quote-svc")
+        yahoo_stack.start("quote-svc")
+
+        async def priced() -> bool:
+            return (await visitor.row("AAPL"))["currentPrice"] is not None
+
+        await eventually(priced, "the stored price")
+        assert (await visitor.row("AAPL"))["currentPrice"] == LISTINGS["AAPL"].closes[-1]
+        form = {"symbol": "TSLA", "csrf_token": await visitor.token("/subscribeList")}
+        status, text, _ = await visitor.post("/subscriptions", form)
+        assert status == 503
+        assert json.loads(text)["error"]["message"].endswith("Nothing was stored.")
+    finally:
+        yahoo.fault = None

@@ -51,6 +51,10 @@ test-e2e: $(VENV)/test.stamp ## all four processes together
 test-browser: $(VENV)/dev.stamp ## the pages in a browser (needs Chromium: CHROMIUM=path)
 	@$(PYTEST) tests/browser
 
+.PHONY: test-long
+test-long: $(VENV)/test.stamp ## what takes long: loops of kill -9
+	@FORETICK_KILLS=20 $(PYTEST) quote-svc/tests/unit/test_quote_store.py -k kill
+
 .PHONY: bench
 bench: $(VENV)/run.stamp ## what things cost, side by side, as ratios
 	@$(BIN)/python bench/history_columns.py

@@ -1,6 +1,7 @@
 """Opens the market that the settings choose, with all that it needs to keep going."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -117,6 +118,10 @@ async def _yahoo_market(settings: QuoteSettings) -> AsyncIterator[Opened]:
             ) as market,
         ):
             stream = YahooStream(market.accept_price, source.unit_of, ca_bundle=settings.ca_bundle)
+            # The libraries stay for good; without this, each full collection looks through all
+            # that they hold, and the event loop waits for it.
+            gc.collect()
+            gc.freeze()
             async with _background(stream.run(), follow(market, stream)):
                 yield market, None
     finally:

@@ -30,7 +30,6 @@ KINDS = {
 }
 _MOST_DECIMALS = 8
 NO_CURRENCY = "XXX"  # ISO 4217 for "no currency", as of an index in points
-_NEIGHBOUR_DAYS = 14  # the longest that exchanges stay closed, New Year in China and Hong Kong
 _MAY_FALL_BELOW_ZERO = (InstrumentKind.FUTURE,)  # crude oil did in April 2020
 _WITHOUT_VOLUME = (InstrumentKind.FX, InstrumentKind.FUND, InstrumentKind.INDEX)
 
@@ -176,20 +175,15 @@ def quote_of(
 def _previous_close(
     bars: SourceBars, session_day: int, meta: Mapping[str, Any], divisor: float
 ) -> float | None:
-    """The close before `session_day`, in the major unit; None where the bars don't show it.
+    """The close before `session_day`, in the major unit, where Yahoo itself says it.
 
-    A chart's "chartPreviousClose" is the close before its first bar, not before the latest.
+    "chartPreviousClose" is the close before the chart's first bar. Before a later bar Yahoo may
+    have lost a session, which only a calendar can tell: the bar before is not taken for it.
     """
-    at = int(np.searchsorted(bars.session_days, session_day))
-    if at == len(bars.session_days) or bars.session_days[at] != session_day:
+    before = _positive(meta.get("chartPreviousClose"))
+    if before is None or not len(bars.session_days) or bars.session_days[0] != session_day:
         return None
-    if at == 0:
-        before = _positive(meta.get("chartPreviousClose"))
-        return None if before is None else before / divisor
-    close = float(bars.closes[at - 1])
-    if session_day - int(bars.session_days[at - 1]) > _NEIGHBOUR_DAYS or math.isnan(close):
-        return None
-    return close
+    return before / divisor
 
 
 def _out_of_scale(price: float, bars: SourceBars) -> bool:

@@ -46,7 +46,6 @@ async def test_a_stock_has_its_bars_its_name_and_its_price(yahoo: FakeYahoo) -> 
     assert history.bars.volumes.tolist() == [5000] * 10
     assert history.quote is not None
     assert history.quote.price == 109
-    assert history.quote.previous_close == 108
     assert history.quote.as_of_time == datetime(2024, 1, 15, 15, tzinfo=UTC)
     assert history.quote.volume == 5000
 
@@ -64,8 +63,6 @@ async def test_bars_begin_at_the_session_asked_for(yahoo: FakeYahoo) -> None:
     )
     history = await fetched(yahoo, tokyo, start=DAYS[4])
     assert history.bars.session_days.tolist() == [epoch_day(day) for day in DAYS[4:]]
-    assert history.quote is not None
-    assert history.quote.previous_close == 108
 
 
 async def test_the_close_before_a_single_bar_is_known_too(yahoo: FakeYahoo) -> None:
@@ -107,7 +104,6 @@ async def test_pence_become_pounds_in_prices_quotes_and_dividends(
     assert history.bars.volumes.tolist() == [7] * 10
     assert history.quote is not None
     assert history.quote.price == pytest.approx(1.09)
-    assert history.quote.previous_close == pytest.approx(1.08)
     assert history.quote.day_high == pytest.approx(1.1009)
 
 
@@ -169,11 +165,11 @@ async def test_a_session_that_yahoo_lost_is_kept_as_a_gap(yahoo: FakeYahoo) -> N
     assert np.flatnonzero(np.isnan(history.bars.closes)).tolist() == [4, 9]
     assert history.quote is not None
     assert history.quote.price == 109
-    assert history.quote.previous_close == 108
 
 
-async def test_the_close_before_is_unknown_where_its_bar_is_lost(yahoo: FakeYahoo) -> None:
-    history = await fetched(yahoo, Listing("AAPL", DAYS, [*CLOSES[:8], None, 109]))
+async def test_the_bar_before_is_not_taken_for_the_session_before(yahoo: FakeYahoo) -> None:
+    lost = Listing("AAPL", [*DAYS[:8], DAYS[9]], [*CLOSES[:8], 109])
+    history = await fetched(yahoo, lost)
     assert history.quote is not None
     assert history.quote.previous_close is None
 

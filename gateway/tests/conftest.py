@@ -127,6 +127,7 @@ class FakeQuotes(Fake, quote_grpc.QuoteServiceServicer):
             volume=1_000_000,
             stale=bool(self.stale_reason),
             stale_reason=self.stale_reason,
+            source=quote.PRICE_SOURCE_FINAL_BAR,
             next_session=quote.Session(
                 session_date=self.next_session,
                 open_time=timestamp(datetime(2020, 1, 2, 14, 30, tzinfo=UTC)),

@@ -195,3 +195,38 @@ async def test_the_demo_market_moves_on(tmp_path: Path, visitors: Visit) -> None
         assert "synthetic" in (await visitor.page("/subscribeList")).lower()
         before = [row["symbol"] for row in (await visitor.subscriptions())["subs"]]
         assert before == symbols
+
+
+async def test_real_sessions_pass_when_the_market_is_stepped(
+    tmp_path: Path, visitors: Visit
+) -> None:
+    write_bars(tmp_path / "prices.csv.gz", sessions=120)
+    rows = gzip.decompress((tmp_path / "prices.csv.gz").read_bytes()).decode().splitlines()
+    closes = {row.split(",")[1]: float(row.split(",")[5]) for row in rows if row.startswith("KO,")}
+    settings = {
+        "QUOTE_MARKET": "csv",
+        "QUOTE_CSV_PATH": str(tmp_path / "prices.csv.gz"),
+        "QUOTE_AS_OF": "2019-12-23",
+        "QUOTE_CONTROL": "1",
+    }
+    with Stack(tmp_path, **settings) as stack:
+        visitor = visitors(stack)
+        await visitor.register("sophie@example.org")
+        await visitor.subscribe("KO")
+        contract = quote_pb2.DESCRIPTOR.services_by_name["MarketControlService"]
+        token = stack.environment["FORETICK_SERVICE_TOKEN"]
+        async with open_channel(
+            stack.target("quote-svc"), service_token=token, service=contract
+        ) as channel:
+            control = quote_pb2_grpc.MarketControlServiceStub(channel)
+            # The half-day before Christmas, and the holiday itself.
+            for session, coming in (("2019-12-24", "2019-12-26"), ("2019-12-26", "2019-12-27")):
+                await control.SetClock(quote_pb2.SetClockRequest(step_sessions=1))
+
+                async def moved(coming: str = coming) -> bool:
+                    return bool((await visitor.row("KO"))["forecastSession"] == coming)
+
+                await eventually(moved, f"the forecast of {coming}")
+                row = await visitor.row("KO")
+                assert (row["asOfSession"], row["referenceClose"]) == (session, closes[session])
+                assert (row["priceSession"], row["currentPrice"]) == (session, closes[session])

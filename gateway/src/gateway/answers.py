@@ -89,6 +89,7 @@ def _quote(message: quote_pb2.Quote) -> Quote:
         day_high=_optional(message, "day_high"),
         volume=_optional(message, "volume"),
         stale_reason=(message.stale_reason or "It is old.") if message.stale else "",
+        source=_word(quote_pb2.PriceSource.Name(message.source), "PRICE_SOURCE_"),
     )
 
 

@@ -86,6 +86,7 @@ class Quote:
     day_high: float | None = None
     volume: float | None = None
     stale_reason: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

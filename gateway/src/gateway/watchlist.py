@@ -141,6 +141,7 @@ def _quote_json(row: Row) -> dict[str, Any]:
         "name": quote and quote.name,
         "currency": quote.currency if quote else row.forecast and row.forecast.currency,
         "priceAsOf": quote and iso(quote.as_of),
+        "priceSource": quote and quote.source,
         "priceSession": quote and quote.session_date,
         "previousClose": quote and quote.previous_close,
         "changePercent": row.change_percent,

@@ -48,6 +48,7 @@ async def test_the_historic_keys_and_more(program: Any) -> None:
         "sessionState": "closed",
         "stale": False,
         "staleReason": None,
+        "priceSource": "final_bar",
         "dayLow": 293.65 * 0.99,
         "dayHigh": None,
         "volume": 1_000_000,

@@ -24,6 +24,7 @@ from quote_svc.market import (
     MarketClock,
     MarketDescription,
     MarketKind,
+    PriceSource,
     Quote,
     QuoteBatch,
     Session,
@@ -206,6 +207,7 @@ class DemoMarket:
             day_high=float(prices.max()),
             # Trading is spread evenly over the session.
             volume=float(volume * len(prices) // len(ticks)),
+            source=PriceSource.LATEST_TRADE,
         )
 
     async def progress(self) -> FetchProgress | None:

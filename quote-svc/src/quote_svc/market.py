@@ -38,7 +38,7 @@ class SymbolNotFound(SymbolUnavailable):
     """The market doesn't have the symbol."""
 
     def __init__(self, symbol: str) -> None:
-        super().__init__(symbol, f"{symbol} is not traded on this market")
+        super().__init__(symbol, f"{symbol} is not traded on this market.")
 
 
 class PricesInvalid(SymbolUnavailable):
@@ -82,6 +82,13 @@ class SessionState(Enum):
     POST = auto()
     CLOSED = auto()
     HALTED = auto()
+
+
+class PriceSource(Enum):
+    """What a price was read from."""
+
+    FINAL_BAR = auto()
+    LATEST_TRADE = auto()
 
 
 @dataclass(frozen=True)
@@ -157,6 +164,7 @@ class Quote:
     stale: bool = False
     stale_reason: str = ""
     version: int = 0
+    source: PriceSource = PriceSource.FINAL_BAR
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from quote_svc.market import (
     Instrument,
     InstrumentKind,
+    PriceSource,
     Quote,
     Session,
     SessionState,
@@ -58,12 +59,12 @@ def quote_of(
         low, high = latest.day_low, latest.day_high
         previous = _close_before(calendar, session.open_time, last)
         previous = latest.previous_close if previous is None else previous
-        day = session.session_date
+        day, source = session.session_date, PriceSource.LATEST_TRADE
     elif last is not None:
         price, as_of, volume = last.close, datetime.fromtimestamp(last.close_seconds, UTC), None
         low, high, volume = last.low, last.high, last.volume
         before = stored.tail[-2] if len(stored.tail) > 1 else None
-        day = date_of(last.day)
+        day, source = date_of(last.day), PriceSource.FINAL_BAR
         own = calendar.session_on(day)
         opened = as_of if own is None else own.open_time
         previous = _close_before(calendar, opened, before)
@@ -83,6 +84,7 @@ def quote_of(
         volume=volume,
         stale=bool(reason),
         stale_reason=reason,
+        source=source,
     )
 
 

@@ -33,6 +33,10 @@ _MARKET_KINDS: Mapping[domain.MarketKind, pb.MarketKind.ValueType] = {
     domain.MarketKind.DEMO: pb.MARKET_KIND_DEMO,
     domain.MarketKind.YAHOO: pb.MARKET_KIND_YAHOO,
 }
+_PRICE_SOURCES: Mapping[domain.PriceSource, pb.PriceSource.ValueType] = {
+    domain.PriceSource.FINAL_BAR: pb.PRICE_SOURCE_FINAL_BAR,
+    domain.PriceSource.LATEST_TRADE: pb.PRICE_SOURCE_LATEST_TRADE,
+}
 _INSTRUMENT_KINDS: Mapping[domain.InstrumentKind, pb.InstrumentKind.ValueType] = {
     domain.InstrumentKind.STOCK: pb.INSTRUMENT_KIND_STOCK,
     domain.InstrumentKind.ETF: pb.INSTRUMENT_KIND_ETF,
@@ -365,5 +369,6 @@ def _quote(quote: domain.Quote) -> pb.Quote:
         volume=quote.volume,
         stale=quote.stale,
         stale_reason=quote.stale_reason,
+        source=_PRICE_SOURCES[quote.source],
         version=quote.version,
     )

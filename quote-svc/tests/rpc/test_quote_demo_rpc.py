@@ -58,6 +58,8 @@ async def test_an_open_session_has_prices_but_no_bar(start: Start, wall: Wall) -
         assert opened.session_date == opened.next_session.session_date == "2026-01-05"
         assert opened.day_low <= opened.price <= opened.day_high
         assert opened.volume > 0
+        assert closed.source == pb.PRICE_SOURCE_FINAL_BAR
+        assert opened.source == pb.PRICE_SOURCE_LATEST_TRADE
         assert opened.change == opened.price - closed.price
         history = await demo.GetHistory(pb.GetHistoryRequest(symbol="ALVQ"))
         assert len(history.closes) == len(history.session_days) == 1500

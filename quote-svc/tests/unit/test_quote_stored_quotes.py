@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from quote_svc.calendars import session_calendar
-from quote_svc.market import InstrumentKind, Quote, SessionState, SourceUnavailable
+from quote_svc.market import (
+    InstrumentKind,
+    PriceSource,
+    Quote,
+    SessionState,
+    SourceUnavailable,
+)
 from quote_svc.source import RateLimited, SourceQuote, StreamedPrice, Unreachable
 from quote_svc.stored_market import StoredMarket
 from quote_svc.testing import ScriptedSource, Wall, Weekdays, settled, staged, weekdays
@@ -45,7 +51,7 @@ async def test_a_quote_of_an_open_session(
         # From the bars, whatever the source says.
         assert found.previous_close == 129.0
         assert (found.day_low, found.day_high, found.volume) == (128.0, 132.0, 4000.0)
-        assert found.state is SessionState.OPEN
+        assert (found.state, found.source) == (SessionState.OPEN, PriceSource.LATEST_TRADE)
         assert found.session_date == found.next_session.session_date == MONDAY
         assert (found.stale, found.stale_reason) == (False, "")
         assert found.instrument.currency_code == "USD"
@@ -61,7 +67,7 @@ async def test_a_closed_quote_is_the_final_bar(
         assert (found.price, found.previous_close) == (129.0, 128.0)
         assert found.as_of_time == datetime(2026, 11, 20, 21, tzinfo=UTC)
         assert (found.day_low, found.day_high, found.volume) == (128.0, 130.0, 1029.0)
-        assert found.state is SessionState.CLOSED
+        assert (found.state, found.source) == (SessionState.CLOSED, PriceSource.FINAL_BAR)
         assert (found.session_date, found.next_session.session_date) == (FRIDAY, MONDAY)
         assert not found.stale
 

@@ -129,6 +129,30 @@ SESSION_STATE_HALTED: SessionState.ValueType  # 5
 """Trading in this instrument is suspended."""
 Global___SessionState: _TypeAlias = SessionState  # noqa: Y015
 
+class _PriceSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PriceSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PriceSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRICE_SOURCE_UNSPECIFIED: _PriceSource.ValueType  # 0
+    """Not said."""
+    PRICE_SOURCE_FINAL_BAR: _PriceSource.ValueType  # 1
+    """The bar of a session that has closed."""
+    PRICE_SOURCE_LATEST_TRADE: _PriceSource.ValueType  # 2
+    """The latest trade that is known."""
+
+class PriceSource(_PriceSource, metaclass=_PriceSourceEnumTypeWrapper):
+    """What a price was read from."""
+
+PRICE_SOURCE_UNSPECIFIED: PriceSource.ValueType  # 0
+"""Not said."""
+PRICE_SOURCE_FINAL_BAR: PriceSource.ValueType  # 1
+"""The bar of a session that has closed."""
+PRICE_SOURCE_LATEST_TRADE: PriceSource.ValueType  # 2
+"""The latest trade that is known."""
+Global___PriceSource: _TypeAlias = PriceSource  # noqa: Y015
+
 class _SessionEventKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -371,6 +395,7 @@ class Quote(_message.Message):
     STALE_FIELD_NUMBER: _builtins.int
     STALE_REASON_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     price: _builtins.float
     """Price in major units of the currency."""
     previous_close: _builtins.float
@@ -393,6 +418,8 @@ class Quote(_message.Message):
     """Why it is stale, for people; empty where it is not."""
     version: _builtins.int
     """Rises with every change of this quote; a lower one than is known already is out of date."""
+    source: Global___PriceSource.ValueType
+    """What the price was read from."""
     @_builtins.property
     def instrument(self) -> Global___Instrument:
         """The instrument."""
@@ -422,10 +449,11 @@ class Quote(_message.Message):
         stale: _builtins.bool = ...,
         stale_reason: _builtins.str = ...,
         version: _builtins.int = ...,
+        source: Global___PriceSource.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_day_high", b"_day_high", "_day_low", b"_day_low", "_previous_close", b"_previous_close", "_volume", b"_volume", "as_of_time", b"as_of_time", "change", b"change", "day_high", b"day_high", "day_low", b"day_low", "instrument", b"instrument", "next_session", b"next_session", "previous_close", b"previous_close", "volume", b"volume"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_day_high", b"_day_high", "_day_low", b"_day_low", "_previous_close", b"_previous_close", "_volume", b"_volume", "as_of_time", b"as_of_time", "change", b"change", "day_high", b"day_high", "day_low", b"day_low", "instrument", b"instrument", "next_session", b"next_session", "previous_close", b"previous_close", "price", b"price", "session_date", b"session_date", "stale", b"stale", "stale_reason", b"stale_reason", "state", b"state", "version", b"version", "volume", b"volume"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_day_high", b"_day_high", "_day_low", b"_day_low", "_previous_close", b"_previous_close", "_volume", b"_volume", "as_of_time", b"as_of_time", "change", b"change", "day_high", b"day_high", "day_low", b"day_low", "instrument", b"instrument", "next_session", b"next_session", "previous_close", b"previous_close", "price", b"price", "session_date", b"session_date", "source", b"source", "stale", b"stale", "stale_reason", b"stale_reason", "state", b"state", "version", b"version", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__change: _TypeAlias = _typing.Literal["change"]  # noqa: Y015
     _WhichOneofArgType__change: _TypeAlias = _typing.Literal["_change", b"_change"]  # noqa: Y015

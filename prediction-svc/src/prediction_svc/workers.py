@@ -48,6 +48,12 @@ class Workers:
         try:
             work = partial(function, *args, **kwargs)
             return await asyncio.get_running_loop().run_in_executor(pool, work)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # nobody cancelled the caller: its work was queued when the pool ended
+            raise WorkerDiedError("the workers ended") from error
         except BrokenProcessPool as error:
             if self._pool is pool:
                 self._pool = None

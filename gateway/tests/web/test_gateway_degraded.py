@@ -133,7 +133,7 @@ async def test_a_service_that_hangs_is_not_waited_for(
     program: Any, services: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await follow(program, "AAPL")
-    monkeypatch.setattr(backends, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(backends, "READ_SECONDS", 0.5)
     released = asyncio.Event()
 
     async def hang(_request: Any, _context: Any) -> Any:
@@ -144,9 +144,13 @@ async def test_a_service_that_hangs_is_not_waited_for(
     await services.start("prediction")
 
     async def is_late() -> bool:
-        row = (await program.get("/subscribeList")).content["subs"][0]
-        assert row["currentPrice"] == 293.65
-        return bool(row["forecastReason"]["reason"] == "DEADLINE_EXCEEDED")
+        # On a busy machine another service may be late too: it is asked again.
+        answer = await program.get("/subscribeList")
+        if answer.status != 200:
+            return False
+        row = answer.content["subs"][0]
+        late = row["forecastReason"] and row["forecastReason"]["reason"] == "DEADLINE_EXCEEDED"
+        return bool(late and row["currentPrice"] == 293.65)
 
     await until(is_late)
     released.set()

@@ -140,9 +140,11 @@ class YahooSession(requests.Session[requests.Response]):
         try:
             return super().request(method, url, *args, **kwargs)
         except RequestException as error:
+            # People are shown what happened, not where curl explains its numbers.
+            why = str(error).removeprefix("Failed to perform, ").partition(". See http")[0]
             if error.code == CurlECode.BAD_CONTENT_ENCODING:
-                raise Nonsense(f"Yahoo's answer cannot be read: {error}") from error
-            raise Unreachable(f"Yahoo cannot be reached: {error}") from error
+                raise Nonsense(f"Yahoo's answer cannot be read: {why}.") from error
+            raise Unreachable(f"Yahoo cannot be reached: {why}.") from error
 
 
 def _judged(url: str, response: requests.Response, now: datetime) -> dict[str, Any] | None:

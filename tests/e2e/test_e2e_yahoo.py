@@ -4,22 +4,32 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 
+import exchange_calendars
 import numpy as np
 import pytest
 
 from fake_yahoo import FakeYahoo, Fault
 from stack import Stack, Visitor, eventually
-from yahoo_answers import Listing, sessions
+from yahoo_answers import Listing
 
 Visit = Callable[[Stack], Visitor]
 SESSIONS = 700
 
 
-def listing(symbol: str, price: float, *, every_day: bool = False, **more: object) -> Listing:
-    """A random walk that ends with yesterday's session at about `price`."""
-    first = datetime.now(UTC).date() - timedelta(days=SESSIONS * (1 if every_day else 7 / 5) + 5)
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    days: list[date] = [day for day in sessions(first, SESSIONS + 9, every_day) if day <= yesterday]
+def days_of(calendar: str) -> list[date]:
+    """The last sessions of an exchange before today; every day for an empty name."""
+    today = datetime.now(UTC).date()
+    if not calendar:
+        return [today - timedelta(days=back) for back in range(SESSIONS, 0, -1)]
+    first = today - timedelta(days=2 * SESSIONS)
+    known = exchange_calendars.get_calendar(calendar, start=first.isoformat())
+    sessions = known.sessions_in_range(known.first_session, today - timedelta(days=1))
+    return [session.date() for session in sessions][-SESSIONS:]
+
+
+def listing(symbol: str, price: float, calendar: str = "XNYS", **more: object) -> Listing:
+    """A random walk that ends with the last session before today at `price`."""
+    days = days_of(calendar)
     steps = np.random.default_rng(len(symbol)).normal(0, 0.01, len(days))
     walk = price * np.exp(np.cumsum(steps) - steps.sum())
     closes = [round(float(close), 2) for close in walk]
@@ -29,10 +39,11 @@ def listing(symbol: str, price: float, *, every_day: bool = False, **more: objec
 LISTINGS = {
     each.symbol: each
     for each in (
-        listing("AAPL", 190.25, name="Apple Inc.", volumes=[1_000_000] * 800),
+        listing("AAPL", 190.25, name="Apple Inc.", volumes=[1_000_000] * SESSIONS),
         listing(
             "BARC.L",
             216.0,
+            "XLON",
             name="BARCLAYS PLC",
             currency="GBp",
             zone="Europe/London",
@@ -43,7 +54,7 @@ LISTINGS = {
         listing(
             "BTC-USD",
             61000.0,
-            every_day=True,
+            "",
             kind="CRYPTOCURRENCY",
             exchange="CCC",
             zone="UTC",

@@ -28,7 +28,7 @@ _KINDS: Mapping[int, FaultKind] = {
 }
 _OF_ALL_SYMBOLS = {FaultKind.SLOW, FaultKind.DOWN}
 _TAKE_SECONDS = {FaultKind.SLOW, FaultKind.LATE_BAR}
-_MOST_SESSIONS = 1000
+_MOST_STEPS = 1000
 _MOST_FAULTS = 100
 _MOST_SECONDS = 3600
 
@@ -83,9 +83,9 @@ class MarketControlServicer(MarketControlServiceServicer):
 
 
 def _steps(sessions: int) -> int:
-    if not 1 <= sessions <= _MOST_SESSIONS:
+    if not 1 <= sessions <= _MOST_STEPS:
         raise invalid_argument(
-            "step_sessions", f"step_sessions must be 1 to {_MOST_SESSIONS}, not {sessions}"
+            "step_sessions", f"step_sessions must be 1 to {_MOST_STEPS}, not {sessions}"
         )
     return sessions
 

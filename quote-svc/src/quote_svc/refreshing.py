@@ -172,13 +172,17 @@ class Refresher:
 
     async def flush(self) -> None:
         """Store the latest quotes that are not stored yet."""
-        unsaved, self._unsaved = self._unsaved, set()
-        if unsaved:
-            try:
-                await self._store.save_latest([self.known[symbol].stored for symbol in unsaved])
-            except BaseException:
-                self._unsaved |= unsaved
-                raise
+        if not self._unsaved:
+            return
+        saving, self._unsaved = self._unsaved, set()
+        is_saved = False
+        try:
+            await self._store.save_latest([self.known[symbol].stored for symbol in saving])
+            is_saved = True
+        finally:
+            # Due again, beside what has changed meanwhile.
+            if not is_saved:
+                self._unsaved |= saving
 
     async def _refresh(self, symbol: str, now: datetime) -> None:
         known = self.known.get(symbol)

@@ -12,6 +12,7 @@ from foretick_rpc.symbols import parse_symbol
 from quote_svc.exchange_codes import CALENDARS
 from quote_svc.flights import Flights, all_done
 from quote_svc.market import (
+    MOST_SESSIONS,
     ExchangeClock,
     FetchProgress,
     History,
@@ -37,7 +38,6 @@ _log = logging.getLogger("foretick.quote.store")
 _AT_ONCE = 8
 _VERSIONS_RESERVED = 10_000
 _SEARCH_SECONDS = 3.0
-_MOST_SESSIONS = 2000
 _FETCHING = timedelta(seconds=5)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -180,7 +180,7 @@ class StoredMarket:
             if each.calendar.code == exchange_code:
                 until = (now + timedelta(days=1)).date()
                 sessions = each.calendar.sessions(day + timedelta(days=1), until)
-                return [each for each in sessions if each.open_time <= now][-_MOST_SESSIONS:]
+                return [each for each in sessions if each.open_time <= now][-MOST_SESSIONS:]
         return ()
 
     async def universe(self) -> Sequence[Instrument]:

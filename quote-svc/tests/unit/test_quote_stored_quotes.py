@@ -1,5 +1,6 @@
 """Quotes of the stored market: as fresh as the session asks for, and honest about their age."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from quote_svc.market import (
     SourceUnavailable,
 )
 from quote_svc.source import RateLimited, SourceQuote, StreamedPrice, Unreachable
+from quote_svc.store import Store
 from quote_svc.stored_market import StoredMarket
+from quote_svc.stored_symbol import StoredSymbol
 from quote_svc.testing import ScriptedSource, Wall, Weekdays, settled, staged, weekdays
 
 FRIDAY = date(2026, 11, 20)
@@ -334,3 +337,22 @@ async def test_the_state_of_a_day(
         wall.now = datetime.fromisoformat(f"2026-11-23T{utc}:00+00:00")
         assert (await quote(market)).state is state
         assert (await market.clock()).exchanges[0].state is state
+
+
+async def test_a_pushed_price_that_could_not_be_stored_is_stored_later(
+    tmp_path: Path, source: ScriptedSource, wall: Wall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(_store: Store, _changed: Sequence[StoredSymbol]) -> None:
+        raise OSError("the disk is full")
+
+    async with staged(tmp_path, source, wall) as market:
+        await quote(market)
+        wall.forward(seconds=1)
+        market.accept_price(StreamedPrice("AAA", SourceQuote(131.0, wall.now)))
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "save_latest", full)
+            with pytest.raises(OSError, match="full"):
+                await market.close()
+    source.down = Unreachable("nobody is there")
+    async with staged(tmp_path, source, wall) as market:
+        assert (await quote(market)).price == 131.0

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
 from grpc.aio import (
     Channel,
     ClientCallDetails,
@@ -22,14 +23,15 @@ Q = TypeVar("Q")
 R = TypeVar("R")
 
 DEFAULT_DEADLINE_SECONDS = 5.0
-_READS = ("Get", "BatchGet", "List", "BatchList", "Search")
 
 
 def open_channel(target: str, *, service_token: str, service: ServiceDescriptor) -> Channel:
     """Open a channel to `target` for the calls of `service`.
 
-    Calls that name no timeout get one of 5 seconds, streams excepted. Reads, which are the methods
-    whose names say so, are tried up to three times while the service is UNAVAILABLE.
+    Calls that name no timeout get one of 5 seconds, streams excepted. Methods that the contract
+    marks with an idempotency level are tried up to four times while the service is UNAVAILABLE or
+    stopping.
+    Where a name stands for several addresses, calls take turns over those that answer.
     """
     caller = _Caller(service_token)
     return insecure_channel(
@@ -41,7 +43,9 @@ def open_channel(target: str, *, service_token: str, service: ServiceDescriptor)
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.min_reconnect_backoff_ms", 500),
             ("grpc.max_reconnect_backoff_ms", 1000),
-            ("grpc.keepalive_time_ms", 30_000),
+            # Replicas that are replaced have new addresses: ask for them as often as one is lost.
+            ("grpc.dns_min_time_between_resolutions_ms", 500),
+            ("grpc.keepalive_time_ms", 15_000),
             ("grpc.keepalive_timeout_ms", 5_000),
             # Proxy variables are meant for price sources, not for calls between the services.
             ("grpc.enable_http_proxy", 0),
@@ -50,21 +54,22 @@ def open_channel(target: str, *, service_token: str, service: ServiceDescriptor)
 
 
 def _service_config(service: ServiceDescriptor) -> dict[str, object]:
-    reads = [
+    repeatable = [
         {"service": service.full_name, "method": method.name}
         for method in service.methods
-        if method.name.startswith(_READS)
+        if method.GetOptions().idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN
     ]
     retry = {
-        "maxAttempts": 3,
+        "maxAttempts": 4,
         "initialBackoff": "0.05s",
         "maxBackoff": "0.4s",
         "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],
+        # A server that is stopping cancels what reaches it too late.
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     }
     config: dict[str, object] = {"loadBalancingConfig": [{"round_robin": {}}]}
-    if reads:
-        config["methodConfig"] = [{"name": reads, "retryPolicy": retry}]
+    if repeatable:
+        config["methodConfig"] = [{"name": repeatable, "retryPolicy": retry}]
     return config
 
 

@@ -1,133 +1,117 @@
-"""A service's own SQL database: opened once, migrated at start, used from threads."""
+"""SQL databases for the services: SQLite for one process, PostgreSQL for as many as wanted.
+
+Work is given as a function of a SQLAlchemy connection and runs in a transaction of its own,
+without blocking the event loop. Tables are made by Alembic's migrations, which a service
+carries in `<package>.migrations`.
+"""
 
 import asyncio
-import fcntl
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from io import TextIOWrapper
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol, TypeVar
 
-from alembic import command, context
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from alembic import context
+from sqlalchemy import URL, Connection, MetaData, Table, make_url
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from foretick_rpc.errors import StartupError
+from foretick_rpc.migrations import Revisions
+from foretick_rpc.postgres_database import look_postgres, migrate_postgres, open_postgres
+from foretick_rpc.sqlite_database import SqliteDatabase, look_sqlite
 
 T = TypeVar("T")
-_READERS = 4
 
 
-class Database:
-    """SQLite in WAL mode: several readers and one writer, none of them on the event loop."""
+class Database(Protocol):
+    """A service's own database. Both calls raise DatabaseUnavailableError where it is away."""
 
-    def __init__(self, engine: Engine, lock: TextIOWrapper) -> None:
-        self.engine = engine
-        self._lock = lock
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="sql-read")
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="sql-write")
-
-    @classmethod
-    def open(cls, url: str, package: str) -> "Database":
-        """Open the database at `url` and run the migrations of `<package>.migrations`.
-
-        Raises StartupError where the URL is not SQLite's, or another process has the file open.
-        """
-        path = _sqlite_path(url)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _lock(path)
-        engine = _sqlite_engine(url)
-        config = Config()
-        config.set_main_option("script_location", f"{package}:migrations")
-        config.set_main_option("path_separator", "os")
-        with engine.execution_options(writes=True).begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-        return cls(engine, lock)
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether no other process can have it open."""
+        ...
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in a transaction of its own, in a reader's thread."""
-        return await self._run(self._readers, self.engine, work)
+        """Run `work` in a transaction of its own."""
+        ...
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in a transaction that holds the write lock from its start; commit it."""
-        engine = self.engine.execution_options(writes=True)
-        return await self._run(self._writer, engine, work)
+        """Run `work` in a transaction of its own and commit it.
 
-    async def _run(
-        self, threads: ThreadPoolExecutor, engine: Engine, work: Callable[[Connection], T]
-    ) -> T:
-        def transaction() -> T:
-            with engine.begin() as connection:
-                return work(connection)
+        SQLite runs one write at a time; PostgreSQL runs them side by side, each statement
+        seeing what is committed by then. Where the connection breaks before the commit, `work`
+        may be run once more.
+        """
+        ...
 
-        return await asyncio.get_running_loop().run_in_executor(threads, transaction)
 
-    def close(self) -> None:
-        """Finish what is under way and release the file."""
-        self._writer.shutdown()
-        self._readers.shutdown()
-        self.engine.dispose()
-        self._lock.close()
+@asynccontextmanager
+async def open_database(url: str, package: str) -> AsyncIterator[Database]:
+    """The database at `url`, with the tables of `<package>.migrations`, until left.
+
+    SQLite is migrated here; PostgreSQL must have been. Raises StartupError where it cannot be
+    used: it is another kind of database, another process has the file open, the server does not
+    answer, or the tables are not those that the code needs.
+    """
+    address = _address(url)
+    if address.get_backend_name() == "sqlite":
+        async with SqliteDatabase.opened(address, package) as sqlite_database:
+            yield sqlite_database
+    else:
+        async with open_postgres(address, package) as postgres_database:
+            yield postgres_database
+
+
+async def migrate(url: str, package: str) -> None:
+    """Bring the tables at `url` to what the code needs. Raises StartupError as above."""
+    address = _address(url)
+    if address.get_backend_name() == "sqlite":
+        async with SqliteDatabase.opened(address, package):
+            pass
+    else:
+        await migrate_postgres(address, package)
+
+
+async def look(url: str, package: str) -> tuple[Revisions, float]:
+    """The tables' revisions, and how many seconds the database's clock is ahead of ours.
+
+    Changes nothing, and may be asked while the service runs. Raises StartupError as above.
+    """
+    address = _address(url)
+    if address.get_backend_name() == "sqlite":
+        return await asyncio.to_thread(look_sqlite, address, package), 0.0
+    return await look_postgres(address, package)
+
+
+def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """INSERT of the connection's own dialect, which has `on_conflict_do_…`."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)
 
 
 def migrate_env(metadata: MetaData) -> None:
     """The body of a service's migrations/env.py."""
+    connection: Connection = context.config.attributes["connection"]
     context.configure(
-        connection=context.config.attributes["connection"],
+        connection=connection,
         target_metadata=metadata,
-        render_as_batch=True,
+        render_as_batch=connection.dialect.name == "sqlite",
     )
     with context.begin_transaction():
         context.run_migrations()
 
 
-def _sqlite_path(url: str) -> Path:
+def _address(url: str) -> URL:
     try:
         address = make_url(url)
     except ArgumentError as error:
-        raise StartupError(f"{url!r} is not the URL of a database") from error
+        raise StartupError("what is given is not the URL of a database") from error
+    if address.drivername.split("+")[0] in ("postgresql", "postgres"):
+        return address.set(drivername="postgresql+asyncpg")
     if address.get_backend_name() != "sqlite" or not address.database:
-        raise StartupError(f"{address.drivername} is not supported yet: use sqlite:///PATH")
-    return Path(address.database)
-
-
-def _lock(path: Path) -> TextIOWrapper:
-    lock = path.with_name(path.name + ".lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.close()
         raise StartupError(
-            f"{path} is in use by another process: SQLite serves one process a service"
-        ) from error
-    return lock
-
-
-def _sqlite_engine(url: str) -> Engine:
-    # Errors are logged, and what they are about may be secret.
-    engine = create_engine(url, pool_size=_READERS + 1, hide_parameters=True)
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-        # The driver's own BEGIN comes too late and is never IMMEDIATE; begin() below issues it.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "foreign_keys=ON",
-            "busy_timeout=5000",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
+            f"{address.drivername} is not supported yet: "
+            "use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
+        )
+    return address

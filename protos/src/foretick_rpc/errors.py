@@ -17,6 +17,10 @@ class StartupError(Exception):
     """Why a service cannot start, in a sentence for whoever starts it."""
 
 
+class DatabaseUnavailableError(Exception):
+    """The database cannot be reached; it may be in a moment."""
+
+
 class AppError(Exception):
     """An answer that a caller can act on.
 

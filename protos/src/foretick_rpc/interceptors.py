@@ -16,7 +16,12 @@ import grpc
 from grpc import HandlerCallDetails, RpcMethodHandler, StatusCode
 from grpc.aio import AbortError, ServerInterceptor, ServicerContext
 
-from foretick_rpc.errors import STATUS_DETAILS_KEY, AppError, status_details
+from foretick_rpc.errors import (
+    STATUS_DETAILS_KEY,
+    AppError,
+    DatabaseUnavailableError,
+    status_details,
+)
 from foretick_rpc.logs import request_id
 
 _log = logging.getLogger("foretick.rpc")
@@ -105,6 +110,9 @@ class CallRules(ServerInterceptor):
             raise
         except AppError as error:
             await self._abort(context, error)
+        except DatabaseUnavailableError:
+            # The database's own log says why, once.
+            await self._abort(context, _NO_DATABASE)
         except Exception:  # noqa: BLE001 - logged whole; the caller learns nothing but the id
             _log.exception("%s failed", call.method)
             message = f"internal error, request id {call.request_id}"
@@ -124,6 +132,11 @@ class CallRules(ServerInterceptor):
             _log.info("%s took %.1f ms (call %d)", call.method, 1000 * seconds, self._calls)
 
 
+_NO_DATABASE = AppError(
+    StatusCode.UNAVAILABLE,
+    "DATABASE_UNAVAILABLE",
+    "the service's database does not answer; try again in a moment",
+)
 _WRONG_TOKEN = AppError(
     StatusCode.UNAUTHENTICATED,
     "SERVICE_TOKEN_WRONG",

@@ -1,26 +1,19 @@
 """A gRPC server with health, reflection, rules around every call, and an orderly end."""
 
-import asyncio
 import logging
-import signal
-import sys
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from grpc.aio import Server, server
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from foretick_rpc import logs
 from foretick_rpc.errors import StartupError
 from foretick_rpc.interceptors import CallRules
-from foretick_rpc.settings import RpcSettings, load_settings
 
 _log = logging.getLogger("foretick.server")
-S = TypeVar("S", bound=RpcSettings)
 
 
 @dataclass(frozen=True)
@@ -90,27 +83,3 @@ class RpcServer:
     async def _report(self, status: int) -> None:
         for name in ("", *self._names):
             await self._health.set(name, status)
-
-
-def run_service(
-    settings_type: type[S], running: Callable[[S], AbstractAsyncContextManager[object]]
-) -> int:
-    """Serve what `running` builds, entered, until SIGTERM or SIGINT; the process's exit code."""
-    settings = load_settings(settings_type)
-    logs.configure(settings.log_level)
-    try:
-        asyncio.run(_until_signalled(running(settings)))
-    except StartupError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-async def _until_signalled(running: AbstractAsyncContextManager[object]) -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    async with running:
-        await stopped.wait()
-        _log.info("stopping")

@@ -1,5 +1,6 @@
 """Settings from environment variables, with all problems reported at once."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -23,15 +24,31 @@ class RpcSettings(BaseSettings):
         default="INFO", validation_alias="FORETICK_LOG_LEVEL"
     )
 
+    @property
+    def database(self) -> str:
+        """The address of the service's own database; empty where it has none."""
+        return ""
+
+    @property
+    def targets(self) -> dict[str, str]:
+        """The addresses of the services that this one calls, by what comes before `_target`."""
+        names = [name for name in type(self).model_fields if name.endswith("_target")]
+        return {name.removesuffix("_target"): str(getattr(self, name)) for name in names}
+
     def sqlite_url(self, name: str) -> str:
         """The address of the service's own SQLite file below the data folder."""
         return f"sqlite:///{self.data_dir / name}"
 
 
 def load_settings(settings_type: type[S]) -> S:
-    """Read the settings from the environment; print every problem and exit with 2 if any is bad."""
+    """Read the settings; print every problem and exit with 2 if any is bad.
+
+    They come from environment variables, and where one is not set, from the file of its name in
+    the folder of secrets: FORETICK_SECRETS_DIR, or /run/secrets, where containers find theirs.
+    """
+    secrets = Path(os.environ.get("FORETICK_SECRETS_DIR") or "/run/secrets")
     try:
-        return settings_type()
+        return settings_type(_secrets_dir=secrets if secrets.is_dir() else None)
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_input=False):
             where = ".".join(str(part) for part in problem["loc"]) or "settings"

@@ -66,7 +66,8 @@ def free_port() -> int:
         return port
 
 
-def schema_differences(database: Database, metadata: MetaData) -> list[object]:
+async def schema_differences(database: Database, metadata: MetaData) -> list[object]:
     """How the migrated schema differs from the tables that the code names; empty if it doesn't."""
-    with database.engine.connect() as connection:
-        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+    return await database.read(
+        lambda connection: list(compare_metadata(MigrationContext.configure(connection), metadata))
+    )

@@ -183,6 +183,36 @@ async def test_a_stopping_server_finishes_what_it_began(servicer: Servicer) -> N
         await leaving
 
 
+async def test_nobody_notices_that_one_of_two_servers_stops(servicer: Servicer) -> None:
+    """What reaches a server too late is answered by the other, whatever moment it stops at."""
+    leaving = [
+        RpcServer(
+            quote_service(servicer), listen="127.0.0.1:0", service_token=SERVICE_TOKEN, domain="a"
+        )
+        for _ in range(5)
+    ]
+    async with serving(quote_service(servicer)) as stays:
+        for server in leaving:
+            async with server:
+                target = f"ipv4:127.0.0.1:{stays.port},127.0.0.1:{server.port}"
+                async with open_channel(
+                    target, service_token=SERVICE_TOKEN, service=QUOTES
+                ) as channel:
+                    stub = QuoteServiceStub(channel)
+                    before, gone = servicer.calls, asyncio.Event()
+
+                    async def ask(stub: QuoteServiceStub, gone: asyncio.Event) -> None:
+                        while not gone.is_set():
+                            await stub.GetMarket(pb.GetMarketRequest())
+
+                    asking = [asyncio.create_task(ask(stub, gone)) for _ in range(20)]
+                    while servicer.calls < before + 200:  # noqa: ASYNC110 - calls are counted
+                        await asyncio.sleep(0)
+                    await server.__aexit__(None, None, None)
+                    gone.set()
+                    await asyncio.gather(*asking)
+
+
 async def test_a_taken_address_is_a_startup_error(server: RpcServer, servicer: Servicer) -> None:
     with pytest.raises(StartupError, match="cannot listen on"):
         async with serving(quote_service(servicer), listen=f"127.0.0.1:{server.port}"):
@@ -206,7 +236,8 @@ async def test_a_caller_finds_a_server_that_returns(servicer: Servicer) -> None:
 SERVICE = """
 import sys
 from contextlib import asynccontextmanager
-from foretick_rpc.server import RpcServer, run_service
+from foretick_rpc.commands import run_service
+from foretick_rpc.server import RpcServer
 from foretick_rpc.settings import RpcSettings
 
 @asynccontextmanager
@@ -217,7 +248,7 @@ async def running(settings):
         yield server
     print("closed", flush=True)
 
-sys.exit(run_service(RpcSettings, running))
+sys.exit(run_service(RpcSettings, running, "a_service"))
 """
 
 

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 
 from argon2 import PasswordHasher
 
 from foretick.subscription.v1 import subscription_pb2_grpc as pb_grpc
-from foretick_rpc.database import Database
+from foretick_rpc.database import open_database
 from foretick_rpc.server import RpcServer, RpcService
 from subscription_svc.accounts import Accounts
 from subscription_svc.passwords import Passwords
@@ -54,15 +54,15 @@ async def running(
         hasher: argon2id; the library's recommended parameters where none is given.
         now: wall time, aware.
     """
-    url = settings.database_url or settings.sqlite_url("subscription.db")
-    database = await asyncio.to_thread(Database.open, url, "subscription_svc")
-    with closing(database):
-        async with await asyncio.to_thread(Passwords, hasher or PasswordHasher()) as passwords:
-            server = RpcServer(
-                *services(Accounts(database, passwords, now), Subscriptions(database, now)),
-                listen=settings.listen,
-                service_token=settings.service_token.get_secret_value(),
-                domain="subscription.foretick",
-            )
-            async with server:
-                yield server
+    async with (
+        open_database(settings.database, "subscription_svc") as database,
+        await asyncio.to_thread(Passwords, hasher or PasswordHasher()) as passwords,
+    ):
+        server = RpcServer(
+            *services(Accounts(database, passwords, now), Subscriptions(database, now)),
+            listen=settings.listen,
+            service_token=settings.service_token.get_secret_value(),
+            domain="subscription.foretick",
+        )
+        async with server:
+            yield server

@@ -9,5 +9,9 @@ class SubscriptionSettings(RpcSettings):
     """Where the service listens and keeps what it knows."""
 
     listen: str = Field("127.0.0.1:50053", validation_alias="SUBSCRIPTION_LISTEN")
-    # None: subscription.db below the data folder.
     database_url: str | None = Field(None, validation_alias="SUBSCRIPTION_DATABASE_URL")
+
+    @property
+    def database(self) -> str:
+        """Where the database is: subscription.db below the data folder where nothing is said."""
+        return self.database_url or self.sqlite_url("subscription.db")

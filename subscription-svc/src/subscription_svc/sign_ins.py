@@ -66,6 +66,8 @@ def begin(connection: Connection, account_id: str, now: datetime) -> SignIn:
 
 def revoke(connection: Connection, key: SignInKey, now: datetime) -> None:
     """Ends a sign-in; one that has ended or never was stays as it is."""
+    if "\0" in key.account_id:  # nobody's, and PostgreSQL refuses even to compare it
+        return
     connection.execute(
         sign_ins.update()
         .where(
@@ -118,13 +120,23 @@ def due(callers: Iterable[Caller], now: datetime) -> list[Caller]:
 
 
 def record_use(connection: Connection, callers: Sequence[Caller], now: datetime) -> None:
-    """Moves the expiry of sign-ins that were used; no statement where there is none."""
+    """Moves the expiry of sign-ins that were used; no statement where there is none.
+
+    Rows that another transaction is changing are left to it: waiting for several of them in
+    whatever order would let two batches wait for each other.
+    """
     if callers:
-        connection.execute(
-            sign_ins.update()
+        unclaimed = (
+            select(sign_ins.c.sign_in_hash)
             .where(
                 sign_ins.c.sign_in_hash.in_([caller.sign_in_hash for caller in callers]),
+                sign_ins.c.last_used_time <= now - USE_RECORDED_EVERY,
                 sign_ins.c.revoke_time.is_(None),
             )
+            .with_for_update(skip_locked=True)
+        )
+        connection.execute(
+            sign_ins.update()
+            .where(sign_ins.c.sign_in_hash.in_(unclaimed))
             .values(last_used_time=now, expire_time=now + LIFETIME)
         )

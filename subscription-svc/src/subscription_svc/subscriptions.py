@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, func, select
-from sqlalchemy.dialects.sqlite import insert
 
-from foretick_rpc.database import Database
+from foretick_rpc.database import Database, insert
 from foretick_rpc.symbols import parse_symbol
 from subscription_svc import schema, sign_ins
 from subscription_svc.refusals import (
@@ -50,6 +49,16 @@ def _symbol(text: str) -> str:
         raise FieldInvalidError("symbol", str(error)) from error
 
 
+def _lock(connection: Connection, account_id: str) -> None:
+    """Let one transaction after the other change an account's list, whichever replica it is of.
+
+    SQLite, where writes take turns anyway, ignores it. Whoever only refers to the account, as a
+    new sign-in does, isn't held up: hence `key_share`.
+    """
+    account = schema.accounts.c.account_id
+    connection.execute(select(account).where(account == account_id).with_for_update(key_share=True))
+
+
 def add(
     connection: Connection, account_id: str, symbol: str, now: datetime
 ) -> tuple[Subscription, bool]:
@@ -57,8 +66,9 @@ def add(
 
     Raises TooManySubscriptionsError, which must roll the transaction back.
     """
+    _lock(connection, account_id)
     made = connection.execute(
-        insert(_TABLE)
+        insert(connection, _TABLE)
         .values(account_id=account_id, symbol=symbol, create_time=now)
         .on_conflict_do_nothing()
         .returning(_TABLE.c.create_time)
@@ -80,6 +90,7 @@ def add(
 
 def remove(connection: Connection, account_id: str, symbol: str) -> None:
     """Deletes the row. Raises NotSubscribedError."""
+    _lock(connection, account_id)
     deleted = connection.execute(
         _TABLE.delete().where(_TABLE.c.account_id == account_id, _TABLE.c.symbol == symbol)
     )

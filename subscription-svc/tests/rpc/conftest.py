@@ -1,11 +1,14 @@
 """The real service over a real channel: cheap hashes that are counted, a clock that is set."""
 
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from functools import partial
+from typing import Any
 
+import asyncpg
 import pytest
 from argon2 import PasswordHasher
 from grpc.aio import AioRpcError
@@ -15,6 +18,7 @@ from foretick.subscription.v1.subscription_pb2_grpc import (
     AccountServiceStub,
     SubscriptionServiceStub,
 )
+from foretick_rpc.database import migrate
 from foretick_rpc.errors import AppError, app_error
 from foretick_rpc.server import RpcServer
 from foretick_rpc.testing import SERVICE_TOKEN, calling
@@ -22,6 +26,7 @@ from subscription_svc.app import running
 from subscription_svc.settings import SubscriptionSettings
 
 Running = Callable[..., AbstractAsyncContextManager[RpcServer]]
+Rows = Callable[[str], Awaitable[list[tuple[Any, ...]]]]
 
 
 class CountingHasher(PasswordHasher):
@@ -73,25 +78,44 @@ def clock() -> SetClock:
 
 
 @pytest.fixture
-def database_path(tmp_path: Path) -> Path:
-    return tmp_path / "subscription.db"
+def rows(database_url: str) -> Rows:
+    """Runs a statement beside the service, in a transaction of its own."""
+
+    async def executed(sql: str) -> list[tuple[Any, ...]]:
+        if database_url.startswith("sqlite"):
+            with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as connection:
+                return connection.execute(sql).fetchall()
+        postgres = await asyncpg.connect(database_url)
+        try:
+            return [tuple(row) for row in await postgres.fetch(sql)]
+        finally:
+            await postgres.close()
+
+    return executed
 
 
 @pytest.fixture
-def start(database_path: Path, hasher: CountingHasher, clock: SetClock) -> Running:
-    """Starts the service; more than once in a row where a test wants to see it restart."""
+def start_on(hasher: CountingHasher, clock: SetClock) -> Running:
+    """Starts the service on the database of a URL."""
 
     @asynccontextmanager
-    async def started(hasher: PasswordHasher | None = hasher) -> AsyncIterator[RpcServer]:
+    async def started(
+        database_url: str, hasher: PasswordHasher | None = hasher
+    ) -> AsyncIterator[RpcServer]:
         settings = SubscriptionSettings(
-            service_token=SERVICE_TOKEN,
-            listen="127.0.0.1:0",
-            database_url=f"sqlite:///{database_path}",
+            service_token=SERVICE_TOKEN, listen="127.0.0.1:0", database_url=database_url
         )
+        await migrate(settings.database, "subscription_svc")
         async with running(settings, hasher=hasher, now=clock) as server:
             yield server
 
     return started
+
+
+@pytest.fixture
+def start(database_url: str, start_on: Running) -> Running:
+    """Starts the service; more than once in a row where a test wants to see it restart."""
+    return partial(start_on, database_url)
 
 
 @pytest.fixture

@@ -1,11 +1,8 @@
 """Who follows what, and on whose behalf calls are made."""
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable
-from contextlib import closing
-from datetime import timedelta
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,6 +18,7 @@ from foretick_rpc.convert import instant
 from foretick_rpc.errors import AppError
 from foretick_rpc.testing import calling
 
+Rows = Callable[[str], Awaitable[list[tuple[Any, ...]]]]
 Refusal = Callable[[Awaitable[object]], Awaitable[AppError]]
 ACCOUNT_SERVICE = pb.DESCRIPTOR.services_by_name["AccountService"]
 SUBSCRIPTION_SERVICE = pb.DESCRIPTOR.services_by_name["SubscriptionService"]
@@ -78,14 +76,13 @@ async def test_adding_twice_makes_one_row(
 
 
 async def test_additions_that_race_make_one_row(
-    subscriptions: SubscriptionServiceStub, key: pb.SignInKey, database_path: Path
+    subscriptions: SubscriptionServiceStub, key: pb.SignInKey, rows: Rows
 ) -> None:
     responses = await asyncio.gather(
         *(subscriptions.AddSubscription(adding(key, "AAPL")) for _ in range(20))
     )
     assert sum(response.created for response in responses) == 1
-    with closing(sqlite3.connect(database_path)) as connection:
-        assert connection.execute("SELECT symbol FROM subscriptions").fetchall() == [("AAPL",)]
+    assert await rows("SELECT symbol FROM subscriptions") == [("AAPL",)]
 
 
 async def test_an_account_follows_at_most_500_symbols(
@@ -223,30 +220,22 @@ async def test_adding_counts_as_use(
 
 
 async def test_use_is_recorded_once_an_hour(
-    subscriptions: SubscriptionServiceStub, key: pb.SignInKey, clock: Any, database_path: Path
+    subscriptions: SubscriptionServiceStub, key: pb.SignInKey, clock: Any, rows: Rows
 ) -> None:
-    with closing(sqlite3.connect(database_path)) as connection:
+    async def recorded() -> list[datetime]:
+        [times] = await rows("SELECT last_used_time, expire_time FROM sign_ins")
+        return [
+            datetime.fromisoformat(time).replace(tzinfo=UTC) if isinstance(time, str) else time
+            for time in times
+        ]
 
-        def recorded() -> tuple[Any, ...]:
-            sql = "SELECT last_used_time, expire_time FROM sign_ins"
-            [row] = connection.execute(sql).fetchall()
-            return tuple(row)
-
-        # data_version moves whenever another connection writes anything.
-        def version() -> int:
-            [[number]] = connection.execute("PRAGMA data_version").fetchall()
-            return int(number)
-
-        before, quiet = recorded(), version()
-        clock.advance(timedelta(minutes=59))
-        await lists(subscriptions, *[key] * 3)
-        assert (recorded(), version()) == (before, quiet)
-        clock.advance(timedelta(minutes=1))
-        await lists(subscriptions, key)
-        assert recorded() == (
-            f"{clock.time:%Y-%m-%d %H:%M:%S.%f}",
-            f"{clock.time + timedelta(days=30):%Y-%m-%d %H:%M:%S.%f}",
-        )
+    began = clock.time
+    clock.advance(timedelta(minutes=59))
+    await lists(subscriptions, *[key] * 3)
+    assert await recorded() == [began, began + timedelta(days=30)]
+    clock.advance(timedelta(minutes=1))
+    await lists(subscriptions, key)
+    assert await recorded() == [clock.time, clock.time + timedelta(days=30)]
 
 
 async def test_everything_is_there_after_a_restart(start: Any, clock: Any) -> None:

@@ -1,16 +1,15 @@
-"""The statements against an SQLite database in memory, and the migrations against a file."""
+"""The statements against an SQLite database in memory, and the migrations against real ones."""
 
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, create_engine, event, select
+from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.exc import StatementError
 from sqlalchemy.pool import StaticPool
 
-from foretick_rpc.database import Database
+from foretick_rpc.database import Database, migrate, open_database
 from foretick_rpc.testing import schema_differences
 from subscription_svc import schema, sign_ins, subscriptions
 from subscription_svc.accounts import find_account, insert_account, replace_password_hash
@@ -37,9 +36,25 @@ def connection() -> Iterator[Connection]:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with closing(Database.open(f"sqlite:///{tmp_path}/x.db", "subscription_svc")) as database:
+async def database(database_url: str) -> AsyncIterator[Database]:
+    await migrate(database_url, "subscription_svc")
+    async with open_database(database_url, "subscription_svc") as database:
         yield database
+
+
+@contextmanager
+def noting_statements() -> Iterator[list[str]]:
+    """The first word of each statement from now on, those that begin transactions left out."""
+    statements: list[str] = []
+
+    def note(*arguments: object) -> None:
+        verb = str(arguments[2]).split()[0]
+        if verb != "BEGIN":
+            statements.append(verb)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(Engine, "before_cursor_execute", note)
 
 
 def make_account(connection: Connection, name: str = "ann", now: datetime = NOW) -> str:
@@ -143,8 +158,24 @@ def test_the_limit_is_per_account(connection: Connection, monkeypatch: pytest.Mo
         subscriptions.add(connection, ann, "C", NOW)
 
 
-def test_the_migrations_make_the_tables_that_the_code_names(database: Database) -> None:
-    assert schema_differences(database, schema.metadata) == []
+async def test_the_migrations_make_the_tables_that_the_code_names(database: Database) -> None:
+    assert await schema_differences(database, schema.metadata) == []
+
+
+async def test_times_come_back_the_same_from_a_database(database: Database) -> None:
+    local = datetime(2024, 3, 1, 14, 0, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
+
+    def keep(connection: Connection) -> tuple[str, datetime]:
+        account_id = make_account(connection, now=local)
+        return account_id, subscriptions.add(connection, account_id, "AAPL", local)[0].create_time
+
+    account_id, returned = await database.write(keep)
+    found = await database.read(lambda connection: find_account(connection, "ann@x.test"))
+    assert found is not None
+    listed = await database.read(lambda c: subscriptions.list_all(c, {account_id})[account_id])
+    for time in (returned, found[0].create_time, listed[0].create_time):
+        assert time == local
+        assert time.tzinfo is UTC
 
 
 async def test_a_batch_takes_two_statements_whatever_its_size(database: Database) -> None:
@@ -157,22 +188,12 @@ async def test_a_batch_takes_two_statements_whatever_its_size(database: Database
         return keys
 
     keys = await database.write(fill)
-    statements: list[str] = []
-
-    @event.listens_for(database.engine, "before_cursor_execute")
-    def note(*arguments: object) -> None:
-        statements.append(str(arguments[2]))
-
-    answers = await Subscriptions(database, lambda: NOW).batch_list(keys)
+    with noting_statements() as statements:
+        answers = await Subscriptions(database, lambda: NOW).batch_list(keys)
     assert [[s.symbol for s in answer.subscriptions] for answer in answers] == [
         [f"S{n}"] for n in range(200)
     ]
-    assert [statement.split()[0] for statement in statements] == ["BEGIN", "SELECT", "SELECT"]
-    statements.clear()
-    later = Subscriptions(database, lambda: NOW + timedelta(hours=1))
-    await later.batch_list(keys)
-    assert [s.split()[0] for s in statements if not s.startswith("BEGIN")] == [
-        "SELECT",
-        "SELECT",
-        "UPDATE",
-    ]
+    assert statements == ["SELECT", "SELECT"]
+    with noting_statements() as statements:
+        await Subscriptions(database, lambda: NOW + timedelta(hours=1)).batch_list(keys)
+    assert statements == ["SELECT", "SELECT", "UPDATE"]

@@ -1,4 +1,4 @@
-"""Starts the service, or a measurement: python -m prediction_svc [evaluate …]."""
+"""Starts the service, or does what is asked: python -m prediction_svc [COMMAND]."""
 
 import sys
 

@@ -1,19 +1,22 @@
 """The composition root: everything that the service is made of, put together here alone."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from foretick.prediction.v1 import prediction_pb2_grpc
 from foretick.quote.v1 import quote_pb2
 from foretick_rpc.client import open_channel
-from foretick_rpc.database import Database
+from foretick_rpc.database import open_database
+from foretick_rpc.leases import LEASE_SECONDS, Lease
 from foretick_rpc.server import RpcServer, RpcService
+from prediction_svc.editions import Editions
 from prediction_svc.issuing import POLL_SECONDS, Issuer
 from prediction_svc.model_store import ModelStore
 from prediction_svc.quote_client import QuoteMarket
 from prediction_svc.recipe import Recipe
+from prediction_svc.schema import leases
 from prediction_svc.servicer import PredictionServicer
 from prediction_svc.settings import PredictionSettings
 from prediction_svc.workers import Workers
@@ -25,6 +28,7 @@ async def running(
     *,
     recipe: Recipe | None = None,
     poll_seconds: float = POLL_SECONDS,
+    lease_seconds: float = LEASE_SECONDS,
 ) -> AsyncIterator[RpcServer]:
     """The service, from the opened database to the last answer.
 
@@ -32,41 +36,43 @@ async def running(
         settings: where to listen, whom to ask and what to open.
         recipe: how forecasts are made; the product's own where none is given.
         poll_seconds: how often at least the market is asked for its clock.
+        lease_seconds: how long a replica that issues may be silent before another takes over.
     """
     recipe = recipe or Recipe()
     token = settings.service_token.get_secret_value()
     quote_service = quote_pb2.DESCRIPTOR.services_by_name["QuoteService"]
-    database = await asyncio.to_thread(Database.open, settings.database_url, "prediction_svc")
-    with closing(database):
-        async with (
-            open_channel(
-                settings.quote_target, service_token=token, service=quote_service
-            ) as channel,
-            Workers() as workers,
-        ):
-            store = ModelStore(database, recipe.fingerprint())
-            issuer = Issuer(QuoteMarket(channel), workers, store, recipe, poll_seconds)
-            servicer = PredictionServicer(issuer.book, issuer.training)
-            service = RpcService(
-                "foretick.prediction.v1.PredictionService",
-                partial(prediction_pb2_grpc.add_PredictionServiceServicer_to_server, servicer),
-            )
-            server = RpcServer(
-                service,
-                listen=settings.listen,
-                service_token=token,
-                domain="prediction.foretick",
-            )
-            async with server, _in_background(issuer):
-                yield server
+    async with (
+        open_database(settings.database, "prediction_svc") as database,
+        open_channel(settings.quote_target, service_token=token, service=quote_service) as channel,
+        Workers() as workers,
+    ):
+        lease = Lease(database, leases, "work", seconds=lease_seconds)
+        editions = Editions(database, lease)
+        models = ModelStore(database, lease, recipe.fingerprint())
+        issuer = Issuer(
+            QuoteMarket(channel), workers, models, editions, recipe, poll_seconds=poll_seconds
+        )
+        servicer = PredictionServicer(editions.book)
+        service = RpcService(
+            "foretick.prediction.v1.PredictionService",
+            partial(prediction_pb2_grpc.add_PredictionServiceServicer_to_server, servicer),
+        )
+        server = RpcServer(
+            service, listen=settings.listen, service_token=token, domain="prediction.foretick"
+        )
+        await editions.catch_up()
+        async with server, _in_background(editions.follow(), lease.run(issuer.run)):
+            yield server
 
 
 @asynccontextmanager
-async def _in_background(issuer: Issuer) -> AsyncIterator[None]:
-    task = asyncio.create_task(issuer.run())
+async def _in_background(*works: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(work) for work in works]
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task

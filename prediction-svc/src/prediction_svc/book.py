@@ -4,11 +4,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 
 from foretick_rpc.symbols import parse_symbol
 from prediction_svc.jobs import SymbolForecast
-from prediction_svc.market import Refusal, SymbolBars
-from prediction_svc.models import TrainedModel
+from prediction_svc.market import Refusal, Sessions, SymbolBars
+from prediction_svc.models import ModelFacts
 from prediction_svc.recipe import LEVELS
 
 
@@ -55,15 +56,37 @@ class Edition:
     known: frozenset[str]
     forecasts: Mapping[str, IssuedForecast]
     refusals: Mapping[str, Refusal]
-    model: TrainedModel | None
+    model: ModelFacts | None = None
     """The latest model that forecasts of this edition come from."""
+    closed_sessions: Sessions = frozenset()
+    """What the clock showed when it was made."""
+    recipe_hash: str = ""
+    finished: bool = False
+    """Whether nothing is left to do for these sessions: no price was late, no model untrained."""
+
+
+class TrainingState(Enum):
+    """Where training is."""
+
+    IDLE = "idle"
+    RUNNING = "running"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class TrainingStatus:
+    """Where training is, and what went wrong where it failed."""
+
+    state: TrainingState = TrainingState.IDLE
+    message: str = ""
 
 
 class Book:
-    """Holds the latest edition; None before the first and after a change of market."""
+    """Holds the latest edition, None before the first, and where training is."""
 
     def __init__(self) -> None:
         self.edition: Edition | None = None
+        self.training = TrainingStatus()
 
     @property
     def market_id(self) -> str:

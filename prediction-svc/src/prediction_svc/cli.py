@@ -5,18 +5,15 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from foretick_rpc.server import run_service
+from foretick_rpc.commands import run_command, service_parser
 from prediction_svc.app import running
 from prediction_svc.evaluating import evaluate
 from prediction_svc.settings import PredictionSettings
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve, or evaluate; return the exit code of the process."""
-    parser = argparse.ArgumentParser(
-        prog="python -m prediction_svc", description="Serves forecasts; with a command, measures."
-    )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    """Serve, or do what is asked; return the exit code of the process."""
+    parser, commands = service_parser("prediction_svc")
     command = commands.add_parser(
         "evaluate", help="forecast the sessions of a file walk-forward and write them down"
     )
@@ -26,8 +23,8 @@ def main(arguments: Sequence[str]) -> int:
     command.add_argument("--forecaster", choices=("model", "no-learning"), default="model")
     command.add_argument("--out", type=Path, required=True, help="where forecasts are written")
     chosen = parser.parse_args(arguments)
-    if chosen.command is None:
-        return run_service(PredictionSettings, running)
+    if chosen.command != "evaluate":
+        return run_command(chosen.command, PredictionSettings, running, "prediction_svc")
     try:
         rows = evaluate(
             chosen.prices, chosen.start, chosen.end, chosen.forecaster == "model", chosen.out

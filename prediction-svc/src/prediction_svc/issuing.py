@@ -2,11 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+from foretick_rpc.errors import DatabaseUnavailableError
+from foretick_rpc.leases import LeaseLostError
 from prediction_svc import jobs
-from prediction_svc.book import Book, Edition, issue
+from prediction_svc.book import Edition, TrainingStatus, issue
 from prediction_svc.histories import History
 from prediction_svc.market import (
     TIMED_OUT,
@@ -14,8 +18,10 @@ from prediction_svc.market import (
     MarketClock,
     MarketUnavailableError,
     Refusal,
+    Sessions,
     SymbolBars,
     Universe,
+    is_before,
 )
 from prediction_svc.models import TrainedModel
 from prediction_svc.recipe import Recipe
@@ -27,6 +33,21 @@ FETCHES_AT_ONCE = 8
 POLL_SECONDS = 2.0
 AFTER_CLOSE_SECONDS = 0.1  # a close is final a moment after it, not at it
 LONGEST_PAUSE_SECONDS = 30.0
+LASTING = frozenset({"PRICES_INVALID", "SYMBOL_NOT_FOUND"})  # reasons that stay for a session
+SET_BACK_SECONDS = 15.0  # a clock that is behind for longer isn't late: it was set back
+
+
+class Editions(Protocol):
+    """Where editions are kept, for every replica to serve. Writing raises LeaseLostError."""
+
+    async def kept(self, market_id: str) -> Edition | None:
+        """Return the latest edition of a market."""
+
+    async def publish(self, edition: Edition) -> None:
+        """Keep an edition as the latest of all markets."""
+
+    async def record_training(self, market_id: str, training: TrainingStatus) -> None:
+        """Keep where training is, beside the edition of its market."""
 
 
 @dataclass(frozen=True)
@@ -38,35 +59,72 @@ class _Fetched:
     def histories(self) -> list[History]:
         return [bars.history for bars in self.bars.values() if len(bars.history)]
 
+    def late(self, closed: Sessions) -> list[str]:
+        """Symbols that timed out, or whose answer came from before the sessions had closed.
+
+        Replicas of the market differ by a moment, so bars may come from one that is behind.
+        """
+        last = dict(closed)
+        timed_out = [s for s, refusal in self.refusals.items() if refusal.reason == TIMED_OUT]
+        behind = [
+            symbol
+            for symbol, bars in self.bars.items()
+            if bars.next_session_date <= last.get(bars.exchange_code, "")
+        ]
+        return sorted(timed_out + behind)
+
+    def is_whole(self, closed: Sessions) -> bool:
+        """Whether asking again before the next close would bring nothing else."""
+        lasting = all(refusal.reason in LASTING for refusal in self.refusals.values())
+        return lasting and not self.late(closed)
+
 
 class Issuer:
-    """Keeps the book of forecasts up to date for as long as `run` runs."""
+    """Keeps the forecasts up to date for as long as `run` runs."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one place builds it, all by name or kind
         self,
         market: Market,
         workers: Workers,
         models: Models,
+        editions: Editions,
         recipe: Recipe,
+        *,
         poll_seconds: float = POLL_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.book = Book()
         self._market = market
         self._workers = workers
+        self._editions = editions
         self._recipe = recipe
         self._poll_seconds = poll_seconds
+        self._monotonic = monotonic
         self._models_changed = asyncio.Event()
-        self.training = Training(workers, models, recipe, self._models_changed.set)
-        self._market_id = ""
-        self._issued_after: frozenset[tuple[str, str]] | None = None
+        self.training = Training(
+            workers,
+            models,
+            recipe,
+            tell=editions.record_training,
+            done=self._models_changed.set,
+        )
+        self._edition: Edition | None = None
+        self._done_for: Sessions | None = None
+        self._behind_since: float | None = None
         self._market_answers = True
         self._failures = 0
 
     async def run(self) -> None:
-        """Follow the market until cancelled. What goes wrong is logged and tried again."""
+        """Follow the market until cancelled, or until another process has taken over.
+
+        Begins with what is stored. What goes wrong is logged and tried again.
+        """
+        self._edition = self._done_for = self._behind_since = None
+        self._models_changed.clear()
         try:
             while True:
                 await self._wait(await self._turn())
+        except LeaseLostError:
+            _log.warning("forecasts are issued by another process now")
         finally:
             await self.training.close()
 
@@ -75,8 +133,12 @@ class Issuer:
         try:
             clock = await self._market.clock()
             await self._follow(clock)
+        except LeaseLostError:
+            raise
+        except DatabaseUnavailableError:
+            return self._poll_seconds  # the database itself says so in the log
         except MarketUnavailableError as error:
-            if not self._market_id and self._market_answers:
+            if self._edition is None and self._market_answers:
                 _log.info("waiting for the market")
             elif self._market_answers:
                 _log.warning("the market does not answer (%s); forecasts stay as they are", error)
@@ -106,31 +168,59 @@ class Issuer:
         except TimeoutError:
             return
         self._models_changed.clear()
-        self._issued_after = None
+        self._done_for = None
 
     async def _follow(self, clock: MarketClock) -> None:
-        if clock.market_id != self._market_id:
-            self.book.edition = None
-            self._issued_after = None
-            await self.training.open(clock.market_id)
-            self._market_id = clock.market_id
-            _log.info("following market %s", clock.market_id)
-        if clock.closed_sessions == self._issued_after:
+        if self._edition is None or clock.market_id != self._edition.market_id:
+            self._edition = await self._turn_to(clock)
+        if self._is_late(clock, self._edition) or clock.closed_sessions == self._done_for:
             return
-        self._issued_after = None  # until this batch is out
+        self._done_for = None  # until this batch is out
+        universe = await self._universe(clock)
+        fetched = await self._fetch(universe)
+        edition = await self._make(clock, universe, fetched)
+        await self._editions.publish(edition)
+        self._edition = edition
+        if late := fetched.late(clock.closed_sessions):
+            _log.warning("no prices in time of %s; again soon", ", ".join(late))
+        else:
+            self._done_for = clock.closed_sessions
+        self.training.train_missing(fetched.histories)
+
+    async def _turn_to(self, clock: MarketClock) -> Edition:
+        """Let all replicas serve what is stored of a market, or that its forecasts are made."""
+        market_id = clock.market_id
+        edition = await self._editions.kept(market_id)
+        if edition is None:
+            universe = await self._universe(clock)
+            edition = Edition(market_id, universe.symbols, {}, {})
+        await self._editions.publish(edition)
+        await self.training.open(market_id)
+        is_current = edition.finished and edition.recipe_hash == self._recipe.fingerprint()
+        self._done_for = edition.closed_sessions if is_current else None
+        self._behind_since = None
+        _log.info("following market %s", market_id)
+        return edition
+
+    def _is_late(self, clock: MarketClock, edition: Edition) -> bool:
+        """Whether the clock is behind the latest edition, and hasn't been for long.
+
+        Of several replicas of the market one may be behind for a moment. But a market can also
+        be set back.
+        """
+        if not is_before(clock.closed_sessions, edition.closed_sessions):
+            self._behind_since = None
+            return False
+        now = self._monotonic()
+        if self._behind_since is None:
+            self._behind_since = now
+        return now - self._behind_since < SET_BACK_SECONDS
+
+    async def _universe(self, clock: MarketClock) -> Universe:
         universe = await self._market.universe()
         if universe.market_id != clock.market_id:
             raise MarketUnavailableError(f"it changed to {universe.market_id} meanwhile")
-        if self.book.edition is None:
-            self.book.edition = Edition(clock.market_id, universe.symbols, {}, {}, None)
-        fetched = await self._fetch(universe)
-        self.book.edition = await self._edition(clock, universe, fetched)
-        timed_out = [s for s, refusal in fetched.refusals.items() if refusal.reason == TIMED_OUT]
-        if timed_out:
-            _log.warning("no prices in time of %s; again soon", ", ".join(sorted(timed_out)))
-        else:
-            self._issued_after = clock.closed_sessions
-        self.training.train_missing(fetched.histories)
+        return universe
 
     async def _fetch(self, universe: Universe) -> _Fetched:
         turns = asyncio.Semaphore(FETCHES_AT_ONCE)
@@ -155,7 +245,7 @@ class Issuer:
             raise MarketUnavailableError("no history came in time")
         return _Fetched(bars, refusals)
 
-    async def _edition(self, clock: MarketClock, universe: Universe, fetched: _Fetched) -> Edition:
+    async def _make(self, clock: MarketClock, universe: Universe, fetched: _Fetched) -> Edition:
         histories = fetched.histories
         models = self.training.serving_models(histories)
         batch = await self._batch(histories, models)
@@ -167,7 +257,8 @@ class Issuer:
             refusals[symbol] = self._too_short(fetched.bars[symbol].history)
         used = {made.model_version for made in batch.values()}
         latest = next((model for model in reversed(models) if model.version in used), None)
-        if latest is not None and latest != (self.book.edition and self.book.edition.model):
+        told = latest.facts if latest else None
+        if latest is not None and told != (self._edition and self._edition.model):
             scores = {s: made.score for s, made in batch.items() if made.model_version}
             await self.training.record_scores(latest.version, scores)
         _log.info(
@@ -176,7 +267,17 @@ class Issuer:
             latest.version if latest else "no-learning",
             len(refusals),
         )
-        return Edition(universe.market_id, universe.symbols, forecasts, refusals, latest)
+        return Edition(
+            market_id=universe.market_id,
+            known=universe.symbols,
+            forecasts=forecasts,
+            refusals=refusals,
+            model=told,
+            closed_sessions=clock.closed_sessions,
+            recipe_hash=self._recipe.fingerprint(),
+            finished=fetched.is_whole(clock.closed_sessions)
+            and not self.training.missing(histories),
+        )
 
     async def _batch(
         self, histories: Sequence[History], models: Sequence[TrainedModel]

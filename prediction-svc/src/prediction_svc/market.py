@@ -8,6 +8,15 @@ from prediction_svc.histories import History
 
 TIMED_OUT = "DEADLINE_EXCEEDED"
 
+Sessions = frozenset[tuple[str, str]]
+"""Exchange and ISO date of each exchange's latest closed session."""
+
+
+def is_before(sessions: Sessions, others: Sessions) -> bool:
+    """Whether an exchange had closed fewer sessions at the one time than at the other."""
+    later = dict(others)
+    return any(day < later.get(exchange, "") for exchange, day in sessions)
+
 
 class MarketUnavailableError(Exception):
     """The market does not answer now."""
@@ -19,8 +28,7 @@ class MarketClock:
 
     market_id: str
     market_time: datetime
-    closed_sessions: frozenset[tuple[str, str]]
-    """Exchange and ISO date of each exchange's latest closed session."""
+    closed_sessions: Sessions
     next_change_seconds: float | None
     """Real seconds until an exchange opens or closes; None where the clock stands still."""
 
@@ -38,6 +46,7 @@ class SymbolBars:
     """One symbol's closed sessions, and the session to forecast as said by the market."""
 
     market_id: str
+    exchange_code: str
     history: History
     currency_code: str
     price_decimals: int

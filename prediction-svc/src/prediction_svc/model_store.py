@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
-from sqlalchemy.dialects.sqlite import insert
 
-from foretick_rpc.database import Database
+from foretick_rpc.database import Database, insert
+from foretick_rpc.leases import Lease
 from prediction_svc.fits import Fit
 from prediction_svc.models import TrainedModel
 from prediction_svc.recipe import HORIZON
@@ -17,10 +17,11 @@ from prediction_svc.scores import Score
 
 
 class ModelStore:
-    """The models of one recipe, by market id and fit date."""
+    """The models of one recipe, by market id and fit date; only the holder of `lease` writes."""
 
-    def __init__(self, database: Database, recipe_hash: str) -> None:
+    def __init__(self, database: Database, lease: Lease, recipe_hash: str) -> None:
         self._database = database
+        self._lease = lease
         self._recipe_hash = recipe_hash
 
     async def load(self, market_id: str) -> list[TrainedModel]:
@@ -41,7 +42,7 @@ class ModelStore:
         return await self._database.read(work)
 
     async def add(self, market_id: str, model: TrainedModel) -> None:
-        """Keep a model; one trained on the same rows before stays."""
+        """Keep a model; one trained on the same rows before stays. Raises LeaseLostError."""
         values = {
             "market_id": market_id,
             "horizon": HORIZON,
@@ -61,14 +62,15 @@ class ModelStore:
         }
 
         def work(connection: Connection) -> None:
-            connection.execute(insert(models).values(values).on_conflict_do_nothing())
+            self._lease.require(connection)
+            connection.execute(insert(connection, models).values(values).on_conflict_do_nothing())
 
         await self._database.write(work)
 
     async def record_scores(
         self, market_id: str, version: str, scores: Mapping[str, Score]
     ) -> None:
-        """Keep what a model has been worth on each symbol beside it."""
+        """Keep what a model has been worth on each symbol. Raises LeaseLostError."""
         metrics = {"scores": {symbol: asdict(score) for symbol, score in scores.items()}}
         statement = (
             update(models)
@@ -77,6 +79,7 @@ class ModelStore:
         )
 
         def work(connection: Connection) -> None:
+            self._lease.require(connection)
             connection.execute(statement)
 
         await self._database.write(work)

@@ -9,6 +9,18 @@ from prediction_svc.fits import Fit
 
 
 @dataclass(frozen=True)
+class ModelFacts:
+    """A trained model as it is told: all but what forecasts."""
+
+    version: str
+    fit_date: date
+    train_start: date
+    train_rows: int
+    train_symbols: int
+    create_time: datetime
+
+
+@dataclass(frozen=True)
 class TrainedModel:
     """The scale model of one fixed date."""
 
@@ -28,6 +40,18 @@ class TrainedModel:
     def version(self) -> str:
         """Unique in its market: the fit date and the first digits of the model's own hash."""
         return f"scale-{self.fit.session_date:%Y%m%d}-{sha256(self.booster).hexdigest()[:8]}"
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What is told of it."""
+        return ModelFacts(
+            version=self.version,
+            fit_date=self.fit.session_date,
+            train_start=self.train_start,
+            train_rows=self.train_rows,
+            train_symbols=self.train_symbols,
+            create_time=self.create_time,
+        )
 
 
 def serving_model(models: Sequence[TrainedModel], second: int) -> TrainedModel:

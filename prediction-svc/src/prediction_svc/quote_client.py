@@ -71,8 +71,8 @@ class QuoteMarket:
             answer = await self._stub.GetHistory(request, timeout=_DEADLINE_SECONDS)
         except grpc.aio.AioRpcError as error:
             refused = app_error(error)
-            # with a reason of its own it is this symbol that is unavailable
-            if refused.reason == grpc.StatusCode.UNAVAILABLE.name:
+            # where the answer names the symbol it is the symbol that is unavailable
+            if refused.code is grpc.StatusCode.UNAVAILABLE and "symbol" not in refused.metadata:
                 raise _unavailable(error) from error
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 return Refusal(TIMED_OUT, f"The prices of {symbol} did not come in time.")
@@ -98,6 +98,7 @@ def _symbol_bars(symbol: str, answer: quote_pb2.GetHistoryResponse) -> SymbolBar
     )
     return SymbolBars(
         market_id=answer.market_id,
+        exchange_code=answer.instrument.exchange_code,
         history=history,
         currency_code=answer.instrument.currency_code,
         price_decimals=answer.instrument.price_decimals,

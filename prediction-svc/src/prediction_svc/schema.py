@@ -10,8 +10,11 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
+
+from foretick_rpc.leases import lease_table
 
 metadata = MetaData(
     naming_convention={
@@ -41,3 +44,17 @@ models = Table(
     Column("create_seconds", BigInteger, nullable=False),  # wall clock
     UniqueConstraint("market_id", "horizon", "fit_date", "recipe_hash", "rows_hash"),
 )
+
+editions = Table(
+    "editions",
+    metadata,
+    Column("market_id", String(255), primary_key=True),
+    # Rises over all markets with each change, so that replicas notice by one small query.
+    Column("version", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # the latest edition: JSON, zlib
+    Column("training_state", String(16), nullable=False),
+    Column("training_message", Text, nullable=False),
+    UniqueConstraint("version"),
+)
+
+leases = lease_table(metadata)

@@ -4,12 +4,11 @@ from foretick.prediction.v1 import prediction_pb2 as pb
 from foretick.prediction.v1 import prediction_pb2_grpc
 from foretick_rpc.convert import date_of_epoch_day, timestamp
 from foretick_rpc.errors import invalid_argument
-from prediction_svc.book import Book, IssuedForecast
+from prediction_svc.book import Book, IssuedForecast, TrainingState
 from prediction_svc.market import Refusal
-from prediction_svc.models import TrainedModel
+from prediction_svc.models import ModelFacts
 from prediction_svc.recipe import HORIZON
 from prediction_svc.scores import Score
-from prediction_svc.training import Training, TrainingState
 
 MOST_SYMBOLS = 500
 _STATES = {
@@ -22,9 +21,8 @@ _STATES = {
 class PredictionServicer(prediction_pb2_grpc.PredictionServiceServicer):
     """Answers from memory."""
 
-    def __init__(self, book: Book, training: Training) -> None:
+    def __init__(self, book: Book) -> None:
         self._book = book
-        self._training = training
 
     async def BatchGetForecasts(
         self, request: pb.BatchGetForecastsRequest, _context: object
@@ -56,8 +54,8 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServiceServicer):
         return pb.GetModelStatusResponse(
             market_id=self._book.market_id,
             model=None if model is None else _model(model),
-            training_state=_STATES[self._training.state],
-            training_message=self._training.message,
+            training_state=_STATES[self._book.training.state],
+            training_message=self._book.training.message,
         )
 
 
@@ -94,11 +92,11 @@ def _score(score: Score) -> pb.PredictScore:
     )
 
 
-def _model(model: TrainedModel) -> pb.Model:
+def _model(model: ModelFacts) -> pb.Model:
     return pb.Model(
         model_version=model.version,
         horizon=HORIZON,
-        fit_date=model.fit.session_date.isoformat(),
+        fit_date=model.fit_date.isoformat(),
         train_start_date=model.train_start.isoformat(),
         train_rows=model.train_rows,
         train_symbols=model.train_symbols,

@@ -4,10 +4,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date
-from enum import Enum
+from functools import partial
 from typing import Protocol
 
+from foretick_rpc.errors import DatabaseUnavailableError
+from foretick_rpc.leases import LeaseLostError
 from prediction_svc import jobs
+from prediction_svc.book import TrainingState, TrainingStatus
 from prediction_svc.fits import Fit, fits_of
 from prediction_svc.histories import History
 from prediction_svc.models import TrainedModel
@@ -17,14 +20,7 @@ from prediction_svc.workers import WorkerDiedError, Workers
 
 _log = logging.getLogger("foretick.training")
 LONGEST_PAUSE_SECONDS = 60.0
-
-
-class TrainingState(Enum):
-    """Where training is."""
-
-    IDLE = "idle"
-    RUNNING = "running"
-    FAILED = "failed"
+STORE_PAUSE_SECONDS = 1.0
 
 
 class Models(Protocol):
@@ -42,28 +38,36 @@ class Models(Protocol):
         """Keep what a model has been worth on each symbol beside it."""
 
 
-class Training:
-    """The models of the market that is served; `done` is called when new ones are there."""
+Tell = Callable[[str, TrainingStatus], Awaitable[None]]
 
-    def __init__(
+
+class Training:
+    """The models of the market that is served.
+
+    `tell` is given a market id and where training is, each time that this changes; `done` is
+    called when new models are there.
+    """
+
+    def __init__(  # noqa: PLR0913 - two are callbacks, and one is for tests
         self,
         workers: Workers,
         models: Models,
         recipe: Recipe,
+        *,
+        tell: Tell,
         done: Callable[[], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._workers = workers
         self._models = models
         self._recipe = recipe
+        self._tell = tell
         self._done = done
         self._sleep = sleep
         self._market_id = ""
         # None: the histories are too short for a model of that fit date
         self._settled: dict[date, TrainedModel | None] = {}
         self._task: asyncio.Task[None] | None = None
-        self.state = TrainingState.IDLE
-        self.message = ""
 
     async def open(self, market_id: str) -> None:
         """Turn to a market: forget another's models, load what is stored of this one."""
@@ -71,7 +75,7 @@ class Training:
         stored = await self._models.load(market_id)
         self._settled = {model.fit.session_date: model for model in stored}
         self._market_id = market_id
-        self.state, self.message = TrainingState.IDLE, ""
+        await self._tell(market_id, TrainingStatus())
 
     async def close(self) -> None:
         """Stop what is under way."""
@@ -93,14 +97,16 @@ class Training:
                 return [model for model in settled if model is not None]
         return []
 
+    def missing(self, histories: Sequence[History]) -> list[Fit]:
+        """Return what has not been trained, the latest fixed date first."""
+        wanted = reversed(fits_of(histories)[-self._recipe.fits :])
+        return [fit for fit in wanted if fit.session_date not in self._settled]
+
     def train_missing(self, histories: Sequence[History]) -> None:
-        """Begin to train what is not there, the latest fixed date first, unless under way."""
+        """Begin to train what is not there, unless under way."""
         if self._task is not None and not self._task.done():
             return
-        wanted = reversed(fits_of(histories)[-self._recipe.fits :])
-        missing = [fit for fit in wanted if fit.session_date not in self._settled]
-        if missing:
-            self.state, self.message = TrainingState.RUNNING, ""
+        if missing := self.missing(histories):
             self._task = asyncio.create_task(self._train(histories, missing))
 
     async def record_scores(self, version: str, scores: Mapping[str, Score]) -> None:
@@ -109,17 +115,25 @@ class Training:
 
     async def _train(self, histories: Sequence[History], missing: Sequence[Fit]) -> None:
         try:
+            await self._train_all(histories, missing)
+        except LeaseLostError:
+            _log.info("training ends here: another process has taken over")
+
+    async def _train_all(self, histories: Sequence[History], missing: Sequence[Fit]) -> None:
+        try:
+            await self._report(TrainingState.RUNNING)
             for fit in missing:
                 model = await self._train_one(histories, fit)
                 if model is not None:
-                    await self._models.add(self._market_id, model)
+                    await self._stored(partial(self._models.add, self._market_id, model))
                 self._settled[fit.session_date] = model
+            await self._report(TrainingState.IDLE)
+        except LeaseLostError:
+            raise
         except Exception as error:  # noqa: BLE001 - logged; forecasts go on without it
             _log.exception("training failed; it is tried again after the next session")
-            self.state = TrainingState.FAILED
-            self.message = f"{type(error).__name__}: {error}"
+            await self._report(TrainingState.FAILED, f"{type(error).__name__}: {error}")
         else:
-            self.state = TrainingState.IDLE
             self._done()
 
     async def _train_one(self, histories: Sequence[History], fit: Fit) -> TrainedModel | None:
@@ -128,12 +142,23 @@ class Training:
             try:
                 model = await self._workers.run(jobs.train_model, histories, fit, self._recipe)
             except WorkerDiedError as error:
-                self.state, self.message = TrainingState.FAILED, str(error)
                 _log.warning("training of %s: %s; again in %g s", fit.session_date, error, pause)
+                await self._report(TrainingState.FAILED, str(error))
                 await self._sleep(pause)
-                self.state, self.message = TrainingState.RUNNING, ""
+                await self._report(TrainingState.RUNNING)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             else:
                 outcome = "histories are too short" if model is None else model.version
                 _log.info("model of %s: %s", fit.session_date, outcome)
                 return model
+
+    async def _report(self, state: TrainingState, message: str = "") -> None:
+        await self._stored(partial(self._tell, self._market_id, TrainingStatus(state, message)))
+
+    async def _stored(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Write until the database has it: a training is too long to be lost to its restart."""
+        while True:
+            try:
+                return await write()
+            except DatabaseUnavailableError:
+                await self._sleep(STORE_PAUSE_SECONDS)

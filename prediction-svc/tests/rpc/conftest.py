@@ -14,6 +14,7 @@ from foretick.prediction.v1 import prediction_pb2_grpc
 from foretick.quote.v1 import quote_pb2 as quote
 from foretick.quote.v1 import quote_pb2_grpc
 from foretick_rpc.convert import timestamp
+from foretick_rpc.database import migrate
 from foretick_rpc.errors import AppError
 from foretick_rpc.server import RpcServer, RpcService
 from foretick_rpc.testing import SERVICE_TOKEN, calling, serving
@@ -35,6 +36,8 @@ class FakeQuotes(quote_pb2_grpc.QuoteServiceServicer):
         self.histories = {history.symbol: history for history in histories}
         self.hidden = 2
         self.refused: dict[str, str] = {}
+        self.unavailable = ""
+        self.reads = self.clocks = 0
 
     @property
     def last_date(self) -> date:
@@ -51,6 +54,7 @@ class FakeQuotes(quote_pb2_grpc.QuoteServiceServicer):
         return datetime.combine(self.last_date, datetime.min.time(), UTC) + timedelta(hours=22)
 
     async def GetClock(self, request: Any, context: Any) -> quote.GetClockResponse:
+        self.clocks += 1
         clock = quote.ExchangeClock(
             exchange_code="XTST",
             last_session=quote.Session(session_date=self.last_date.isoformat()),
@@ -75,13 +79,18 @@ class FakeQuotes(quote_pb2_grpc.QuoteServiceServicer):
         self, request: quote.GetHistoryRequest, context: Any
     ) -> quote.GetHistoryResponse:
         symbol = request.symbol
+        self.reads += 1
+        if self.unavailable:
+            raise AppError(grpc.StatusCode.UNAVAILABLE, self.unavailable, "Not now.")
         if symbol in self.refused:
             reason = self.refused[symbol]
             raise AppError(grpc.StatusCode.FAILED_PRECONDITION, reason, f"{symbol} is broken.")
         history = self.histories[symbol].first(len(self.histories[symbol]) - self.hidden)
         return quote.GetHistoryResponse(
             market_id=self.market_id,
-            instrument=quote.Instrument(symbol=symbol, currency_code="EUR", price_decimals=3),
+            instrument=quote.Instrument(
+                symbol=symbol, exchange_code="XTST", currency_code="EUR", price_decimals=3
+            ),
             session_days=history.days,
             opens=history.opens,
             highs=history.highs,
@@ -161,21 +170,24 @@ async def within(seconds: float, attempt: Callable[[], Awaitable[T | None]]) -> 
         return found
 
 
-ServePredictions = Callable[[int], AbstractAsyncContextManager[Predictions]]
+ServePredictions = Callable[..., AbstractAsyncContextManager[Predictions]]
 
 
 @pytest.fixture
 def serve_predictions(tmp_path: Path, quick_recipe: Recipe) -> ServePredictions:
-    """Run the whole service against the market on a port."""
+    """Run the whole service against the market on a port, on SQLite where no URL is given."""
 
     @asynccontextmanager
-    async def serve(quote_port: int) -> AsyncIterator[Predictions]:
+    async def serve(quote_port: int, database_url: str | None = None) -> AsyncIterator[Predictions]:
         settings = PredictionSettings(
             service_token=SERVICE_TOKEN,
             data_dir=tmp_path,
             listen="127.0.0.1:0",
             quote_target=f"127.0.0.1:{quote_port}",
+            database_url=database_url,
         )
+        if database_url is not None:
+            await migrate(database_url, "prediction_svc")
         service = pb.DESCRIPTOR.services_by_name["PredictionService"]
         async with (
             running(settings, recipe=quick_recipe, poll_seconds=0.05) as server,

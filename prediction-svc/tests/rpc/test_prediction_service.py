@@ -1,7 +1,6 @@
 import multiprocessing
 import sys
 from asyncio.subprocess import PIPE, create_subprocess_exec
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,9 @@ import pytest
 from sqlalchemy import select
 
 from foretick.prediction.v1 import prediction_pb2 as pb
-from foretick_rpc.database import Database
+from foretick_rpc.database import open_database
 from foretick_rpc.errors import app_error
-from foretick_rpc.testing import schema_differences
-from prediction_svc.schema import metadata, models
+from prediction_svc.schema import models
 
 Fixture = Any
 LEVELS = [0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95]
@@ -110,6 +108,21 @@ async def test_without_the_market_the_old_forecasts_stay(
             await predictions.until(lambda found: found.as_of_session_date == date)
 
 
+@pytest.mark.parametrize("reason", ["SERVICE_STOPPING", "DATABASE_UNAVAILABLE"])
+async def test_a_market_that_answers_nothing_now_says_nothing_of_its_symbols(
+    quotes: Fixture, serve_quotes: Fixture, serve_predictions: Fixture, reason: str
+) -> None:
+    async with serve_quotes() as market, serve_predictions(market.port) as predictions:
+        before = await predictions.until(by_model)
+        quotes.unavailable, quotes.hidden = reason, 1
+        reads = quotes.reads
+        while quotes.reads < reads + 20:
+            assert (await predictions.ask("S0")).forecasts == [before]
+        quotes.unavailable = ""
+        date = quotes.last_date.isoformat()
+        await predictions.until(lambda found: found.as_of_session_date == date)
+
+
 async def test_before_the_market_answers_forecasts_are_pending(
     serve_quotes: Fixture, serve_predictions: Fixture
 ) -> None:
@@ -154,12 +167,44 @@ async def test_a_restart_trains_nothing_anew(
             status = await predictions.status()
     assert after == before
     assert status.model == trained
-    with closing(Database.open(f"sqlite:///{tmp_path}/prediction.db", "prediction_svc")) as kept:
-        assert schema_differences(kept, metadata) == []
+    async with open_database(f"sqlite:///{tmp_path}/prediction.db", "prediction_svc") as kept:
         rows = await kept.read(lambda connection: connection.execute(select(models)).all())
     assert [row.market_id for row in rows] == ["demo:1"] * 4
     latest = next(row for row in rows if row.model_version == before.model_version)
     assert latest.metrics["scores"]["S0"]["value"] == before.score.value
+
+
+async def test_a_restart_answers_before_the_market_does(
+    quotes: Fixture, serve_quotes: Fixture, serve_predictions: Fixture
+) -> None:
+    async with serve_quotes() as market:
+        port = market.port
+        async with serve_predictions(port) as predictions:
+            await predictions.until(by_model)
+            before = await predictions.ask("S0", "YOUNG", "WHO")
+            status = await predictions.status()
+    async with serve_predictions(port) as predictions:
+        assert await predictions.ask("S0", "YOUNG", "WHO") == before
+        assert await predictions.status() == status
+        quotes.hidden = 1  # a session has closed meanwhile
+        async with serve_quotes(port):
+            date = quotes.last_date.isoformat()
+            after = await predictions.until(lambda found: found.as_of_session_date == date)
+    # what was told meanwhile named the session that it was for
+    assert before.forecasts[0].target_session_date < after.target_session_date
+
+
+async def test_a_restart_in_the_same_session_asks_for_no_prices(
+    quotes: Fixture, serve_quotes: Fixture, serve_predictions: Fixture
+) -> None:
+    async with serve_quotes() as market:
+        async with serve_predictions(market.port) as predictions:
+            before = await predictions.until(by_model)
+        reads, clocks = quotes.reads, quotes.clocks
+        async with serve_predictions(market.port) as predictions:
+            while quotes.clocks < clocks + 3:
+                assert (await predictions.ask("S0")).forecasts == [before]
+        assert quotes.reads == reads
 
 
 async def test_dead_workers_are_replaced(

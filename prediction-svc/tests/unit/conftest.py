@@ -1,0 +1,177 @@
+"""An issuer whose time, market, workers and stores are the test's."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from foretick_rpc.errors import DatabaseUnavailableError
+from prediction_svc.book import Book, Edition, TrainingStatus
+from prediction_svc.histories import History
+from prediction_svc.issuing import Issuer
+from prediction_svc.market import (
+    TIMED_OUT,
+    MarketClock,
+    MarketUnavailableError,
+    Refusal,
+    SymbolBars,
+    Universe,
+)
+from prediction_svc.models import TrainedModel
+from prediction_svc.recipe import Recipe
+from prediction_svc.scores import Score
+from prediction_svc.workers import WorkerDiedError
+
+
+class FakeMarket:
+    def __init__(self, histories: list[History]) -> None:
+        self.histories = {history.symbol: history for history in histories}
+        self.session = "2021-08-13"
+        self.away = False
+        self.timed_out: set[str] = set()
+        self.behind: set[str] = set()
+        self.reads = 0
+
+    async def clock(self) -> MarketClock:
+        if self.away:
+            raise MarketUnavailableError("away")
+        now = datetime(2021, 8, 13, 22, tzinfo=UTC)
+        return MarketClock("demo:1", now, frozenset({("XTST", self.session)}), 30.0)
+
+    async def universe(self) -> Universe:
+        return Universe("demo:1", frozenset(self.histories))
+
+    async def bars(self, symbol: str) -> SymbolBars | Refusal:
+        self.reads += 1
+        if symbol in self.timed_out:
+            return Refusal(TIMED_OUT, "Too late.")
+        target = self.session if symbol in self.behind else "2021-08-31"
+        return SymbolBars("demo:1", "XTST", self.histories[symbol], "USD", 2, target, False)
+
+
+class InProcess:
+    """Runs work at once; dies as often as it is told to."""
+
+    def __init__(self) -> None:
+        self.deaths: dict[Callable[..., Any], int] = {}
+
+    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        if self.deaths.get(function, 0):
+            self.deaths[function] -= 1
+            raise WorkerDiedError("a worker process died")
+        return function(*args)
+
+
+class KeptModels:
+    def __init__(self) -> None:
+        self.kept: list[TrainedModel] = []
+        self.scores: dict[str, Mapping[str, Score]] = {}
+        self.full = False
+        self.away = 0
+
+    async def load(self, market_id: str) -> list[TrainedModel]:
+        return self.kept
+
+    async def add(self, market_id: str, model: TrainedModel) -> None:
+        if self.full:
+            raise OSError("disk full")
+        if self.away:
+            raise DatabaseUnavailableError("away")
+        self.kept.append(model)
+
+    async def record_scores(
+        self, market_id: str, version: str, scores: Mapping[str, Score]
+    ) -> None:
+        self.scores[version] = scores
+
+
+class KeptEditions:
+    """Kept in memory and served at once; `error` is what writing fails with."""
+
+    def __init__(self) -> None:
+        self.book = Book()
+        self.published: list[Edition] = []
+        self.error: Exception | None = None
+
+    async def kept(self, market_id: str) -> Edition | None:
+        return next((e for e in reversed(self.published) if e.market_id == market_id), None)
+
+    async def publish(self, edition: Edition) -> None:
+        if self.error:
+            raise self.error
+        self.published.append(edition)
+        self.book.edition = edition
+
+    async def record_training(self, market_id: str, training: TrainingStatus) -> None:
+        if self.error:
+            raise self.error
+        assert self.book.market_id == market_id
+        self.book.training = training
+
+
+class Turns:
+    """An issuer that is turned by hand."""
+
+    def __init__(self, market: FakeMarket, recipe: Recipe) -> None:
+        self.market, self.workers = market, InProcess()
+        self.models, self.editions = KeptModels(), KeptEditions()
+        self.recipe = recipe
+        self.seconds = 0.0
+        self.issuer = self.new_issuer()
+
+    def new_issuer(self) -> Issuer:
+        """As of a process that takes over."""
+        return Issuer(
+            self.market,
+            self.workers,  # type: ignore[arg-type]
+            self.models,
+            self.editions,
+            self.recipe,
+            monotonic=lambda: self.seconds,
+        )
+
+    @property
+    def book(self) -> Book:
+        return self.editions.book
+
+    async def turn(self) -> float:
+        return await self.issuer._turn()
+
+    async def trained(self) -> None:
+        task = self.issuer.training._task
+        assert task is not None
+        await task
+        await self.issuer._wait(0.05)
+
+    @property
+    def forecasters(self) -> dict[str, bool]:
+        """Whether each symbol's forecast was learned."""
+        edition = self.book.edition
+        assert edition is not None
+        return {s: bool(issued.made.model_version) for s, issued in edition.forecasts.items()}
+
+    async def finished(self) -> Edition:
+        """The edition after which nothing is left to do."""
+        await self.turn()
+        await self.trained()
+        await self.turn()
+        edition = self.book.edition
+        assert edition is not None
+        assert edition.finished
+        return edition
+
+
+MakeTurns = Callable[[list[History]], Turns]
+
+
+@pytest.fixture
+def make_turns(quick_recipe: Recipe) -> MakeTurns:
+    """An issuer of the symbols of some histories."""
+    return lambda histories: Turns(FakeMarket(histories), quick_recipe)
+
+
+@pytest.fixture
+def turns(make_history: Callable[..., History], make_turns: MakeTurns) -> Turns:
+    """An issuer of two symbols, S0 and S1."""
+    return make_turns([make_history(f"S{i}", sessions=700) for i in range(2)])

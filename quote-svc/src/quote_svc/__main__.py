@@ -2,8 +2,8 @@
 
 import sys
 
-from foretick_rpc.server import run_service
+from foretick_rpc.commands import run_service
 from quote_svc.app import running
 from quote_svc.settings import QuoteSettings
 
-sys.exit(run_service(QuoteSettings, running))
+sys.exit(run_service(QuoteSettings, running, "quote_svc"))

@@ -26,14 +26,16 @@ def service(servicer: QuoteServicer) -> RpcService:
 
 @asynccontextmanager
 async def running(
-    settings: QuoteSettings, wall: Callable[[], float] = time.monotonic
+    settings: QuoteSettings,
+    wall: Callable[[], float] = time.monotonic,
+    epoch: Callable[[], float] = time.time,
 ) -> AsyncIterator[RpcServer]:
-    """The service, serving; `wall` is a monotonic clock in seconds.
+    """The service, serving; `wall` is a monotonic clock in seconds, `epoch` one since 1970-01-01.
 
     Raises StartupError where the market cannot be served.
     """
     try:
-        async with opened_market(settings, wall) as (market, clock):
+        async with opened_market(settings, wall, epoch) as (market, clock):
             services = []
             if settings.control and clock is not None:
                 shown = FaultyMarket(market, wall)

@@ -21,6 +21,15 @@ class NoSessionsLeft(ClockRefused):
     reason = "NO_SESSIONS_LEFT"
 
 
+class ClockRunsElsewhere(ClockRefused):
+    """Another replica runs the clock, and only that one can hold or step it."""
+
+    reason = "CLOCK_RUNS_ELSEWHERE"
+
+    def __init__(self) -> None:
+        super().__init__("another replica runs the market's clock; ask that one")
+
+
 class ClockControl(Protocol):
     """What can be done to a market's clock; raises ClockRefused."""
 

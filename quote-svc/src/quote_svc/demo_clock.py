@@ -3,12 +3,15 @@
 from quote_svc.demo_market import DemoMarket
 from quote_svc.demo_time import DemoPace, coming_close
 from quote_svc.running_clock import RunningClock
+from quote_svc.shared_clock import SharedClock
 
 
 class DemoClockControl:
     """A `ClockControl` of the demo market; what it does outlasts the process."""
 
-    def __init__(self, market: DemoMarket, clock: RunningClock, pace: DemoPace) -> None:
+    def __init__(
+        self, market: DemoMarket, clock: RunningClock | SharedClock, pace: DemoPace
+    ) -> None:
         self._market = market
         self._clock = clock
         self._pace = pace

@@ -31,6 +31,7 @@ from quote_svc.market import (
     SessionState,
     SymbolNotFound,
     SymbolUnavailable,
+    microseconds,
 )
 from quote_svc.search import matches
 
@@ -168,6 +169,9 @@ class DemoMarket:
         if now.is_open and stock.trades_in(current):
             return self._open_quote(symbol, now, float(bars[3, -1]))
         last = demo_time.session(self._prices.first_kept + int(sessions[-1]))
+        # Nothing changes between an open and the close, or a close and the open.
+        turn = demo_time.session(current)
+        since = turn.open_time if now.is_open else turn.close_time
         state, stale_reason = SessionState.CLOSED, ""
         if stock.delisted_by(current):
             stale_reason = f"delisted: it was last traded on {last.session_date}"
@@ -186,6 +190,7 @@ class DemoMarket:
             volume=float(bars[4, -1]),
             stale=bool(stale_reason),
             stale_reason=stale_reason,
+            version=microseconds(since),
         )
 
     def _open_quote(self, symbol: str, now: DemoInstant, last_close: float) -> Quote:
@@ -208,6 +213,7 @@ class DemoMarket:
             # Trading is spread evenly over the session.
             volume=float(volume * len(prices) // len(ticks)),
             source=PriceSource.LATEST_TRADE,
+            version=microseconds(session.open_time + tick * _TICK),
         )
 
     async def progress(self) -> FetchProgress | None:

@@ -104,8 +104,11 @@ class FaultyMarket:
         batch = await self._market.quotes(symbols)
         answers: dict[str, Quote | SymbolUnavailable] = dict(batch.answers)
         for symbol, answer in batch.answers.items():
-            if isinstance(answer, Quote) and self._set(FaultKind.REVISED_BAR, symbol):
-                answers[symbol] = await self._revised_quote(answer)
+            if isinstance(answer, Quote):
+                # Faults are of this process, and so are versions that tell of them.
+                answers[symbol] = replace(answer, version=0)
+                if self._set(FaultKind.REVISED_BAR, symbol):
+                    answers[symbol] = replace(await self._revised_quote(answer), version=0)
         return QuoteBatch(batch.market_time, answers)
 
     async def history(self, symbol: str, start: date | None) -> History:

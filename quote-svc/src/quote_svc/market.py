@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import Enum, auto
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ Ints = NDArray[np.int64]
 # So many sessions of an exchange are remembered for whoever asks what happened to them.
 MOST_SESSIONS = 2000
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class MarketUnusable(Exception):  # noqa: N818 - a state of the market, said in its own words
@@ -284,6 +285,11 @@ def epoch_day(day: date) -> int:
 def date_of(days: int) -> date:
     """The date that is `days` after 1970-01-01."""
     return date.fromordinal(days + _EPOCH_ORDINAL)
+
+
+def microseconds(instant: datetime) -> int:
+    """Microseconds from 1970-01-01 to `instant`."""
+    return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
 def iso_date(text: str) -> date:

@@ -3,36 +3,41 @@
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from foretick_rpc.database import Database
+from foretick_rpc.database import open_database
+from quote_svc.background import background, repeated
 from quote_svc.clock_store import ClockStore
 from quote_svc.control import ClockControl
 from quote_svc.demo_clock import DemoClockControl
 from quote_svc.demo_market import DemoMarket, market_id
 from quote_svc.demo_time import DemoPace
 from quote_svc.market import Market, MarketDescription, MarketKind
-from quote_svc.running_clock import RESERVE_EVERY_SECONDS, RunningClock
+from quote_svc.running_clock import RESERVE_EVERY_SECONDS
 from quote_svc.settings import MarketChoice, QuoteSettings
+from quote_svc.shared_clock import SharedClock
+from quote_svc.store import Shared
 
 _log = logging.getLogger("foretick.quote")
 _FOLLOW_EVERY_SECONDS = 5.0
+_LOOK_EVERY_SECONDS = 0.5
 Opened = tuple[Market, ClockControl | None]
 
 
 def opened_market(
-    settings: QuoteSettings, wall: Callable[[], float]
+    settings: QuoteSettings, wall: Callable[[], float], epoch: Callable[[], float]
 ) -> AbstractAsyncContextManager[Opened]:
     """The market that the settings choose, and the control of its clock where it has its own.
 
-    `wall` is a monotonic clock in seconds. Raises MarketUnusable on entering.
+    `wall` is a monotonic clock in seconds, `epoch` one since 1970-01-01. Raises MarketUnusable on
+    entering.
     """
     if settings.market is MarketChoice.DEMO:
-        return _demo_market(settings, wall)
+        return _demo_market(settings, wall, epoch)
     if settings.market is MarketChoice.CSV:
         return _csv_market(settings)
     return _yahoo_market(settings)
@@ -56,32 +61,40 @@ async def _csv_market(settings: QuoteSettings) -> AsyncIterator[Opened]:
 
 
 @asynccontextmanager
-async def _demo_market(settings: QuoteSettings, wall: Callable[[], float]) -> AsyncIterator[Opened]:
+async def _demo_market(
+    settings: QuoteSettings, wall: Callable[[], float], epoch: Callable[[], float]
+) -> AsyncIterator[Opened]:
     """The demo market with its clock running; on leaving the clock stops where it stands."""
     pace = DemoPace(settings.demo_session_seconds, settings.demo_night_seconds)
-    async with _database(settings) as database:
-        store = ClockStore(database, market_id(settings.demo_seed), pace)
-        clock = RunningClock(await store.load(), wall, store)
+    name = market_id(settings.demo_seed)
+    async with open_database(settings.database, "quote_svc") as database:
+        lease = Shared.of(database, name).lease
+        store = ClockStore(database, name, pace, lease.require, epoch)
+        clock = SharedClock(store, await store.load(), wall, epoch)
         market = DemoMarket(settings.demo_seed, pace, clock.elapsed, clock.is_held)
         # The clock starts once the past is made, so that no session is lost to that.
         await asyncio.to_thread(market.catch_up)
-        await clock.start()
-        try:
-            async with _background(_keep_up(clock, market)):
-                yield market, DemoClockControl(market, clock, pace)
-        finally:
-            await clock.stop()
+        runs = asyncio.Event()
+
+        async def run_clock() -> None:
+            async with clock.running():
+                runs.set()
+                await repeated(partial(_kept_up, clock.reserve, market, RESERVE_EVERY_SECONDS))
+
+        look = partial(_kept_up, clock.look, market, _LOOK_EVERY_SECONDS)
+        async with background(lease.run(run_clock), repeated(look)):
+            if database.is_exclusive:
+                await runs.wait()
+            yield market, DemoClockControl(market, clock, pace)
 
 
-async def _keep_up(clock: RunningClock, market: DemoMarket) -> None:
+async def _kept_up(
+    clock: Callable[[], Awaitable[None]], market: DemoMarket, seconds: float
+) -> float:
     """Let the clock run on, and make sessions as they pass even if nobody asks for them."""
-    while True:
-        await asyncio.sleep(RESERVE_EVERY_SECONDS)
-        try:
-            await clock.reserve()
-            market.catch_up()
-        except Exception:  # noqa: BLE001 - logged; whatever the store raises, the next try may pass
-            _log.exception("the market's clock cannot be stored; it stands still until it can")
+    await clock()
+    market.catch_up()
+    return seconds
 
 
 @asynccontextmanager
@@ -108,11 +121,11 @@ async def _yahoo_market(settings: QuoteSettings) -> AsyncIterator[Opened]:
     source = YahooSource(ca_bundle=settings.ca_bundle, rate=settings.yahoo_rate)
     try:
         async with (
-            _database(settings) as database,
+            open_database(settings.database, "quote_svc") as database,
             opened_stored_market(
                 YAHOO,
                 source,
-                database,
+                Shared.of(database, YAHOO.market_id),
                 lambda each: session_calendar(each.kind, each.exchange_code, each.timezone),
                 upkeep,
             ) as market,
@@ -122,7 +135,7 @@ async def _yahoo_market(settings: QuoteSettings) -> AsyncIterator[Opened]:
             # that they hold, and the event loop waits for it.
             gc.collect()
             gc.freeze()
-            async with _background(stream.run(), follow(market, stream)):
+            async with background(stream.run(), follow(market, stream)):
                 yield market, None
     finally:
         await source.close()
@@ -135,24 +148,3 @@ YAHOO = MarketDescription(
     synthetic=False,
     notices=("Yahoo offers these prices for personal use only, and they may be delayed.",),
 )
-
-
-@asynccontextmanager
-async def _database(settings: QuoteSettings) -> AsyncIterator[Database]:
-    database = await asyncio.to_thread(Database.open, settings.database, "quote_svc")
-    try:
-        yield database
-    finally:
-        await asyncio.to_thread(database.close)
-
-
-@asynccontextmanager
-async def _background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """`work` goes on while this is entered."""
-    tasks = [asyncio.create_task(each) for each in work]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

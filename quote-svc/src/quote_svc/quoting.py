@@ -1,6 +1,5 @@
 """The quote of a symbol from what is stored of it, and whether it should be newer than it is."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from quote_svc.market import (
@@ -12,22 +11,13 @@ from quote_svc.market import (
     SessionState,
     date_of,
     epoch_day,
+    microseconds,
 )
-from quote_svc.sessions import Moment, SessionCalendar, session_at
+from quote_svc.sessions import FIRST_TRADE, Moment, SessionCalendar, session_at
 from quote_svc.stored_symbol import StoredSymbol, TailBar
 
 # How many confirmations, one a day at most, make "not found" more than a bad day of the source.
 CONFIRMED_DAYS = 3
-_FIRST_TRADE = timedelta(minutes=30)
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How the source has treated a symbol: last word from it, and why it fails now if it does."""
-
-    heard_at: datetime
-    failure: str
-    patience: timedelta
 
 
 def instrument_of(stored: StoredSymbol, calendar: SessionCalendar) -> Instrument:
@@ -44,9 +34,14 @@ def instrument_of(stored: StoredSymbol, calendar: SessionCalendar) -> Instrument
 
 
 def quote_of(
-    stored: StoredSymbol, calendar: SessionCalendar, at: Moment, standing: Standing
+    stored: StoredSymbol, calendar: SessionCalendar, at: Moment, patience: timedelta
 ) -> Quote:
-    """The latest price, without a version; raises LookupError where there is none at all.
+    """The latest price; raises LookupError where there is none at all.
+
+    It is stale where the source was not heard for longer than `patience` while it should be.
+    All of it follows from what is stored and from the time, so that replicas agree on it and on
+    its version: the sum of the stored one and the last instant at which time changed anything,
+    so that of two quotes of one instant that with the later row has the higher version.
 
     The final bar of a session takes the place of its last quote. The previous close is that of
     the session just before, or unset: never that of an earlier one.
@@ -70,7 +65,8 @@ def quote_of(
         previous = _close_before(calendar, opened, before)
     else:
         raise LookupError(stored.instrument.symbol)
-    reason = _stale_reason(stored, at, standing, epoch_day(day))
+    is_silent = at.now - stored.heard_at > patience
+    reason = _stale_reason(stored, at, epoch_day(day), is_silent=is_silent)
     return Quote(
         instrument=instrument_of(stored, calendar),
         price=price,
@@ -84,6 +80,7 @@ def quote_of(
         volume=volume,
         stale=bool(reason),
         stale_reason=reason,
+        version=stored.version + microseconds(at.changed_at) + is_silent,
         source=source,
     )
 
@@ -108,20 +105,20 @@ def _close_before(calendar: SessionCalendar, opened: datetime, bar: TailBar | No
     return bar.close if fits else None
 
 
-def _stale_reason(stored: StoredSymbol, at: Moment, standing: Standing, day: int) -> str:
+def _stale_reason(stored: StoredSymbol, at: Moment, day: int, *, is_silent: bool) -> str:
     """Why a quote of the session `day` should be newer; empty where it need not be."""
     if stored.unknown_since is not None and stored.unknown_days >= CONFIRMED_DAYS:
         return f"The source has not known the symbol since {stored.unknown_since.date()}."
     if day < epoch_day(at.last_final.session_date):
         late = f"The source has no price of the session of {at.last_final.session_date} yet."
-        return standing.failure or late
+        return stored.failure or late
     if not at.is_open or stored.instrument.kind is InstrumentKind.FUND:
         return ""
-    if at.now - standing.heard_at > standing.patience:
-        heard = f"{standing.heard_at:%Y-%m-%d %H:%M:%S}"
-        return standing.failure or f"Not refreshed since {heard} UTC."
+    if is_silent:
+        heard = f"{stored.heard_at:%Y-%m-%d %H:%M:%S}"
+        return stored.failure or f"Not refreshed since {heard} UTC."
     opened = at.next_session.open_time
-    waited = at.now - opened > _FIRST_TRADE
+    waited = at.now - opened >= FIRST_TRADE
     if waited and day < epoch_day(at.next_session.session_date):
         return "The source has no price of the open session yet."
     return ""

@@ -6,9 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from foretick_rpc.errors import DatabaseUnavailableError
+from foretick_rpc.leases import LeaseLostError
 from quote_svc.answers import BasisChanged, Kept, latest, taken_in, taken_whole
 from quote_svc.bar_blob import BlobDamaged
-from quote_svc.market import Bars, Quote, SourceUnavailable, SymbolNotFound, SymbolUnavailable
+from quote_svc.market import (
+    Bars,
+    SourceUnavailable,
+    SymbolNotFound,
+    SymbolUnavailable,
+    microseconds,
+)
 from quote_svc.merging import refresh_start, same
 from quote_svc.sessions import SessionCalendar, session_at
 from quote_svc.source import (
@@ -43,15 +51,12 @@ CalendarFor = Callable[[SourceInstrument], SessionCalendar]
 
 @dataclass
 class Known:
-    """A symbol with prices: what is stored, and how asking for it has gone lately."""
+    """A symbol with prices: what is stored, or soon will be, and how often asking has failed."""
 
     stored: StoredSymbol
     calendar: SessionCalendar
-    heard_at: datetime
-    failure: str = ""
     failures: int = 0
     retry_at: datetime | None = None
-    served: Quote | None = None
 
 
 @dataclass(frozen=True)
@@ -84,16 +89,35 @@ class Refresher:
         self._wall = wall
         self._calendars: dict[tuple[object, ...], SessionCalendar] = {}
         self._unsaved: set[str] = set()
+        self._loading = asyncio.Lock()
+        self._loaded = -1
 
     async def load(self) -> None:
-        """Take over what is stored."""
-        for stored in await self._store.load():
+        """Take over what was stored since the last time, unless what is known here is newer."""
+        # Whoever comes second waits until the first knows what it has read.
+        async with self._loading:
+            change, changed = await self._store.load(self._loaded)
+            for stored in changed:
+                await self._take_over(stored)
+            self._loaded = change
+
+    async def _take_over(self, stored: StoredSymbol) -> None:
+        symbol = stored.instrument.symbol
+        calendar = self._calendars.get(_traded_as(stored.instrument))
+        if calendar is None:
             calendar = await asyncio.to_thread(self.calendar, stored.instrument)
-            self.known[stored.instrument.symbol] = Known(stored, calendar, stored.answered_at)
+        known = self.known.get(symbol)
+        if known is None:
+            self.known[symbol] = Known(stored, calendar)
+            self.refusals.pop(symbol, None)
+        elif stored.version >= known.stored.version:
+            asked = [each for each in (stored.asked_at, known.stored.asked_at) if each]
+            known.stored = replace(stored, asked_at=max(asked, default=None))
+            known.calendar = calendar
 
     def calendar(self, instrument: SourceInstrument) -> SessionCalendar:
         """The calendar of an instrument; may block for as long as it takes to build."""
-        key = (instrument.kind, instrument.exchange_code, instrument.timezone)
+        key = _traded_as(instrument)
         if key not in self._calendars:
             self._calendars[key] = self._calendar_for(instrument)
         return self._calendars[key]
@@ -118,28 +142,28 @@ class Refresher:
         """
         now = self._wall()
         try:
+            await self._fetch(symbol, now)
+        except (DatabaseUnavailableError, LeaseLostError) as away:
+            # Nothing is wrong with the source or the symbol; what is known goes on being served.
+            self.pause_until = now + _FIRST_PAUSE
+            if symbol not in self.known:
+                raise pending(symbol) from away
+
+    async def _fetch(self, symbol: str, now: datetime) -> None:
+        try:
             async with asyncio.timeout(_FLIGHT_SECONDS):
                 await self._refresh(symbol, now)
         except UnknownSymbol as unknown:
             await self._denied(symbol, now)
             if symbol not in self.known:
                 raise SymbolNotFound(symbol) from unknown
-        except TimeoutError as late:
-            failure = Unreachable(f"The source did not answer for {_FLIGHT_SECONDS:g} seconds.")
-            self._failed(symbol, failure, now)
-            if symbol not in self.known:
-                raise _unavailable(symbol, failure) from late
-        except SourceFailure as failure:
-            self._failed(symbol, failure, now)
-            if symbol not in self.known:
-                raise _unavailable(symbol, failure) from failure
+        except (DatabaseUnavailableError, LeaseLostError):
+            raise
         except Exception as error:
-            # Whatever it is about this symbol, it is not to take others along.
-            _log.exception("what the source says of %s cannot be kept", symbol)
-            unkept = Nonsense("What the source says of the symbol could not be kept.")
-            self._failed(symbol, unkept, now)
+            failure = _failure_of(error, symbol)
+            self._failed(symbol, failure, now)
             if symbol not in self.known:
-                raise _unavailable(symbol, unkept) from error
+                raise _unavailable(symbol, failure) from error
         else:
             self._pauses, self.pause_until = 0, None
             self.refusals.pop(symbol, None)
@@ -157,12 +181,11 @@ class Refresher:
             return
         if before is not None and _same_session(known.calendar, before, told):
             told = _continued(before, told)
-        known.stored = replace(known.stored, quote=told)
-        known.heard_at = now
-        self._unsaved.add(streamed.symbol)
+        self._change(known, replace(known.stored, quote=told, pushed_at=now))
 
-    def asked(self, symbol: str, now: datetime) -> None:
-        """Note that people asked for a known symbol."""
+    def asked(self, symbol: str) -> None:
+        """Note that people ask for a known symbol."""
+        now = self._wall()
         known = self.known[symbol]
         before = known.stored.asked_at
         known.stored = replace(known.stored, asked_at=now)
@@ -177,12 +200,21 @@ class Refresher:
         saving, self._unsaved = self._unsaved, set()
         is_saved = False
         try:
-            await self._store.save_latest([self.known[symbol].stored for symbol in saving])
+            await self._store.save_latest(lambda: [self.known[symbol].stored for symbol in saving])
             is_saved = True
         finally:
             # Due again, beside what has changed meanwhile.
             if not is_saved:
                 self._unsaved |= saving
+
+    def _change(self, known: Known, stored: StoredSymbol) -> None:
+        """Let `stored` take the place of what was known, as a later version of it."""
+        known.stored = replace(stored, version=self._version_after(known.stored))
+        self._unsaved.add(stored.instrument.symbol)
+
+    def _version_after(self, before: StoredSymbol | None) -> int:
+        now = microseconds(self._wall())
+        return now if before is None else max(now, before.version + 2)
 
     async def _refresh(self, symbol: str, now: datetime) -> None:
         known = self.known.get(symbol)
@@ -208,7 +240,8 @@ class Refresher:
         self, symbol: str, kept: Kept, before: Kept | None, calendar: SessionCalendar
     ) -> None:
         known = self.known.get(symbol)
-        stored = kept.stored
+        was = None if known is None else known.stored
+        stored = replace(kept.stored, version=self._version_after(was))
         if known is not None and before is None:
             basis = known.stored.provenance.adjusted_basis + 1
             provenance = replace(stored.provenance, adjusted_basis=basis)
@@ -216,20 +249,31 @@ class Refresher:
         if known is not None:
             # Prices may have been pushed, and people may have asked, meanwhile.
             quote = latest(stored.quote, known.stored.quote, stored.answered_at)
-            stored = replace(stored, quote=quote, asked_at=known.stored.asked_at)
-        if before is None or _differ(stored, before.stored) or not same(kept.bars, before.bars):
+            stored = replace(
+                stored,
+                quote=quote,
+                asked_at=known.stored.asked_at,
+                pushed_at=known.stored.pushed_at,
+            )
+        is_saved = (
+            before is None or _differ(stored, before.stored) or not same(kept.bars, before.bars)
+        )
+        if is_saved:
             await self._store.save(stored, kept.bars)
-        else:
+        elif before is not None:
             stored = replace(stored, provenance=before.stored.provenance)
         if known is None:
-            self.known[symbol] = Known(stored, calendar, stored.answered_at)
+            self.known[symbol] = Known(stored, calendar)
             return
-        newer = latest(stored.quote, known.stored.quote, self._wall())
-        known.stored = replace(stored, quote=newer, asked_at=known.stored.asked_at)
-        known.calendar = calendar
-        known.heard_at = max(known.heard_at, stored.answered_at)
-        known.failure, known.failures, known.retry_at = "", 0, None
-        self._unsaved.add(symbol)
+        known.calendar, known.failures, known.retry_at = calendar, 0, None
+        if is_saved and known.stored is was:
+            known.stored = stored
+            return
+        now = known.stored
+        newer = latest(stored.quote, now.quote, self._wall())
+        self._change(
+            known, replace(stored, quote=newer, asked_at=now.asked_at, pushed_at=now.pushed_at)
+        )
 
     async def _denied(self, symbol: str, now: datetime) -> None:
         """The source says that there is no such symbol: believed at once only of a new one."""
@@ -237,12 +281,16 @@ class Refresher:
         if known is None:
             self._refuse(symbol, SymbolNotFound(symbol), now, _DENIED_FOR, _DAY)
             return
-        known.failure = "The source does not know the symbol at the moment."
         known.retry_at = now + _DENIED_RETRY
-        since, days = known.stored.unknown_since, known.stored.unknown_days
+        failure = "The source does not know the symbol at the moment."
+        stored = replace(known.stored, failure=failure)
+        since, days = stored.unknown_since, stored.unknown_days
         if since is None or now - since >= days * _DAY:
-            known.stored = replace(known.stored, unknown_since=since or now, unknown_days=days + 1)
+            stored = replace(stored, unknown_since=since or now, unknown_days=days + 1)
+            self._change(known, stored)
             await self._store.save_standing(known.stored)
+        elif stored != known.stored:
+            self._change(known, stored)
 
     def _failed(self, symbol: str, failure: SourceFailure, now: datetime) -> None:
         _log.warning("%s could not be fetched: %s (%s)", symbol, failure, failure.reason)
@@ -255,7 +303,8 @@ class Refresher:
             wait = _doubled(_FIRST_RETRY, 0 if earlier is None else earlier.failures, _DAY / 24)
             self._refuse(symbol, _unavailable(symbol, failure), now, _FAILED_FOR, wait)
             return
-        known.failure = str(failure)
+        if known.stored.failure != str(failure):
+            self._change(known, replace(known.stored, failure=str(failure)))
         known.retry_at = now + _doubled(_FIRST_RETRY, known.failures, _LAST_RETRY)
         known.failures += 1
 
@@ -271,15 +320,34 @@ class Refresher:
         self, symbol: str, error: SymbolUnavailable, now: datetime, people: timedelta,
         background: timedelta,
     ) -> None:  # fmt: skip
+        earlier = self.refusals.get(symbol)
+        failures = 1 if earlier is None else earlier.failures + 1
+        self.refuse(symbol, Refusal(error, now + people, now + background, failures))
+
+    def refuse(self, symbol: str, refusal: Refusal) -> None:
+        """Remember why a symbol has no prices."""
+        now = self._wall()
         if len(self.refusals) >= _MOST_REFUSALS:
             self.refusals = {
                 other: each for other, each in self.refusals.items() if each.retry_at > now
             }
             if len(self.refusals) >= _MOST_REFUSALS:
                 self.refusals.pop(next(iter(self.refusals)))
-        earlier = self.refusals.get(symbol)
-        failures = 1 if earlier is None else earlier.failures + 1
-        self.refusals[symbol] = Refusal(error, now + people, now + background, failures)
+        self.refusals[symbol] = refusal
+
+
+def _traded_as(instrument: SourceInstrument) -> tuple[object, ...]:
+    return instrument.kind, instrument.exchange_code, instrument.timezone
+
+
+def _failure_of(error: Exception, symbol: str) -> SourceFailure:
+    if isinstance(error, SourceFailure):
+        return error
+    if isinstance(error, TimeoutError):
+        return Unreachable(f"The source did not answer for {_FLIGHT_SECONDS:g} seconds.")
+    # Whatever it is about this symbol, it is not to take others along.
+    _log.error("what the source says of %s cannot be kept", symbol, exc_info=error)
+    return Nonsense("What the source says of the symbol could not be kept.")
 
 
 def _is_odd(price: float, usual: Sequence[float]) -> bool:
@@ -317,6 +385,12 @@ def _differ(one: StoredSymbol, other: StoredSymbol) -> bool:
 
 def _doubled(first: timedelta, times: int, most: timedelta) -> timedelta:
     return min(first * (1 << min(times, 20)), most)
+
+
+def pending(symbol: str) -> SourceUnavailable:
+    """What is said of a symbol that is still to be fetched."""
+    message = "The history is being fetched; ask again in a moment."
+    return SourceUnavailable(symbol, "HISTORY_PENDING", message)
 
 
 def _unavailable(symbol: str, failure: SourceFailure) -> SourceUnavailable:

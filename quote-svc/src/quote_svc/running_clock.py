@@ -18,8 +18,8 @@ class ClockState(NamedTuple):
 class ClockStateStore(Protocol):
     """Where the clock's state outlasts the process."""
 
-    async def save(self, state: ClockState) -> None:
-        """Keep `state` durably before returning."""
+    async def save(self, state: ClockState, ahead: float = 0.0) -> None:
+        """Keep `state`, which lies so many seconds ahead of now, durably before returning."""
         ...
 
 
@@ -81,7 +81,7 @@ class RunningClock:
         """Run on from where it stands."""
         async with self._changing:
             if self._held:
-                await self._store.save(ClockState(self._start + RESERVE_SECONDS))
+                await self._store.save(ClockState(self._start + RESERVE_SECONDS), RESERVE_SECONDS)
                 self._held = False
                 self._wall_start = self._wall()
                 self._reserved = self._start + RESERVE_SECONDS
@@ -98,7 +98,7 @@ class RunningClock:
 
     async def _reserve(self) -> None:
         ahead = self._start + self._wall() - self._wall_start + RESERVE_SECONDS
-        await self._store.save(ClockState(ahead))
+        await self._store.save(ClockState(ahead), RESERVE_SECONDS)
         self._reserved = ahead
 
     async def _stand(self, instants: Sequence[float], passed: Callable[[], object]) -> None:

@@ -35,7 +35,7 @@ def due_at(known: Known, at: Moment, poll: timedelta) -> datetime:
         if gap.retry_at is not None:
             due = min(due, datetime.fromtimestamp(gap.retry_at, at.now.tzinfo))
     if is_polled(known, at):
-        due = min(due, known.heard_at + poll)
+        due = min(due, known.stored.heard_at + poll)
     return due if known.retry_at is None else max(due, known.retry_at)
 
 

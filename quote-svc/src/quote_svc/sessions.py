@@ -1,7 +1,7 @@
 """The sessions of an instrument, as the store needs them, and when their bars are final."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Protocol
 
@@ -13,6 +13,8 @@ _SETTLES_AROUND_THE_CLOCK = timedelta(minutes=2)
 _AROUND_THE_CLOCK = timedelta(hours=20)
 # How long all symbols of an exchange may take to be fetched once their bars are final.
 _GRACE = timedelta(minutes=15)
+# How long the first trade of a session may be in coming.
+FIRST_TRADE = timedelta(minutes=30)
 
 # Shares trade in New York from 4:00 to 20:00, and after a half-day until 17:00.
 _EXTENDED, _PRE, _POST = "XNYS", timedelta(hours=5.5), timedelta(hours=4)
@@ -54,7 +56,11 @@ class SessionCalendar(Protocol):
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a calendar is at `now`: its last session with a final bar, and the one after it."""
+    """Where a calendar is at `now`: its last session with a final bar, and the one after it.
+
+    `changed_at` is the last instant at which time alone can have changed anything here, or in
+    the quotes that are made with it.
+    """
 
     now: datetime
     state: SessionState
@@ -62,6 +68,7 @@ class Moment:
     final_last: datetime
     next_session: Session
     final_next: datetime
+    changed_at: datetime
 
     @property
     def is_open(self) -> bool:
@@ -85,9 +92,19 @@ def moment(calendar: SessionCalendar, now: datetime) -> Moment:
         state = SessionState.PRE
     elif calendar.code == _EXTENDED and now - last.close_time < _POST:
         state = SessionState.POST
+    changes = [
+        last.close_time,
+        final_at(last),
+        final_at(last) + _GRACE,
+        following.open_time,
+        following.open_time + FIRST_TRADE,
+    ]
+    if calendar.code == _EXTENDED:
+        changes += [following.open_time - _PRE, last.close_time + _POST]
+    changed_at = max(change for change in changes if change <= now)
     if final_at(last) > now:
         last, following = calendar.last_closed(last.close_time - timedelta(seconds=1)), last
-    return Moment(now, state, last, final_at(last), following, final_at(following))
+    return Moment(now, state, last, final_at(last), following, final_at(following), changed_at)
 
 
 def as_heard(calendar: SessionCalendar, at: Moment, heard_at: datetime) -> Moment:
@@ -98,7 +115,13 @@ def as_heard(calendar: SessionCalendar, at: Moment, heard_at: datetime) -> Momen
     if heard_at >= at.final_last or at.now - at.final_last >= _GRACE:
         return at
     before = calendar.last_closed(at.last_final.close_time - timedelta(seconds=1))
-    return Moment(at.now, at.state, before, final_at(before), at.last_final, at.final_last)
+    return replace(
+        at,
+        last_final=before,
+        final_last=final_at(before),
+        next_session=at.last_final,
+        final_next=at.final_last,
+    )
 
 
 def session_at(calendar: SessionCalendar, instant: datetime) -> Session:

@@ -3,51 +3,94 @@
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import astuple
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, Row, Table, bindparam, select, update
 
-from foretick_rpc.database import Database
+from foretick_rpc.database import Database, insert
+from foretick_rpc.leases import Lease
 from quote_svc.bar_blob import decoded, encoded
 from quote_svc.market import Bars, InstrumentKind
 from quote_svc.source import SourceInstrument, SourceQuote
 from quote_svc.stored_symbol import Gap, Provenance, StoredSymbol, TailBar
-from quote_svc.tables import counters, histories, latest_quotes
+from quote_svc.tables import counters, histories, latest_quotes, leases
 
+_CHANGES = "changes"
+_LOADED = (
+    *(column for column in histories.c if column.name not in ("bars", "change")),
+    *(column for column in latest_quotes.c if column.name not in histories.c),
+)
 # Eight years of one symbol are 145 kB unpacked.
 _UNPACKED = 64
 
 
-class Store:
-    """The rows of one market; bars lately used are kept unpacked in memory."""
+@dataclass(frozen=True)
+class Shared:
+    """What the replicas of one market share: `lease` is held by the one that keeps it going."""
 
-    def __init__(self, database: Database, market_id: str) -> None:
+    database: Database
+    lease: Lease
+
+    @classmethod
+    def of(cls, database: Database, market_id: str) -> "Shared":
+        """What there is for this market."""
+        return cls(database, Lease(database, leases, f"market:{market_id}"))
+
+
+class Store:
+    """The rows of one market; bars lately used are kept unpacked in memory.
+
+    Every write takes the next number of the market's changes and puts it on the rows written.
+    The number's row stays locked until the write is committed, so whoever reads a number can
+    read all that was written up to it.
+    """
+
+    def __init__(
+        self, database: Database, market_id: str, require: Callable[[Connection], None]
+    ) -> None:
+        """`require` comes first in every write; what it raises prevents it."""
         self._database = database
         self._market_id = market_id
+        self._require = require
+        self._writing = asyncio.Lock()
+        self._loads = 0
         self._unpacked: OrderedDict[str, Bars] = OrderedDict()
 
-    async def load(self) -> list[StoredSymbol]:
-        """Everything but the bars."""
-        facts = [column for column in histories.c if column.name != "bars"]
-        quotes = [latest_quotes.c[name] for name in _QUOTE_COLUMNS]
+    async def load(self, since: int = -1) -> tuple[int, list[StoredSymbol]]:
+        """Everything but the bars that was written after the change `since`, up to which change."""
         query = (
-            select(*facts, *quotes)
+            select(*_LOADED, (histories.c.change > since).label("has_new_bars"))
             .join_from(
                 histories,
                 latest_quotes,
                 (histories.c.market_id == latest_quotes.c.market_id)
                 & (histories.c.symbol == latest_quotes.c.symbol),
             )
-            .where(histories.c.market_id == self._market_id)
+            .where(
+                histories.c.market_id == self._market_id,
+                (histories.c.change > since) | (latest_quotes.c.change > since),
+            )
             .order_by(histories.c.symbol)
         )
-        return await self._database.read(
-            lambda connection: [_stored(row) for row in connection.execute(query)]
+        number = select(counters.c.reserved).where(
+            counters.c.market_id == self._market_id, counters.c.name == _CHANGES
         )
+
+        def read(connection: Connection) -> tuple[int, Sequence[Any]]:
+            change = connection.execute(number).scalar() or 0
+            # What is written in between has a higher number, and comes again the next time.
+            rows = connection.execute(query).all() if change != since else []
+            return change, rows
+
+        change, rows = await self._database.read(read)
+        self._loads += 1
+        for row in rows:
+            if row.has_new_bars:
+                self._unpacked.pop(row.symbol, None)
+        return change, [_stored(row) for row in rows]
 
     async def bars(self, symbol: str) -> Bars:
         """The bars of a symbol that is stored; raises BlobDamaged, and LookupError."""
@@ -64,8 +107,11 @@ class Store:
                 raise LookupError(symbol)
             return decoded(blob)
 
+        loads = self._loads
         bars = await self._database.read(read)
-        self._keep(symbol, bars)
+        # What was loaded meanwhile may have been other bars.
+        if loads == self._loads and symbol not in self._unpacked:
+            self._keep(symbol, bars)
         return bars
 
     async def save(self, stored: StoredSymbol, bars: Bars) -> None:
@@ -75,54 +121,59 @@ class Store:
         latest = _latest(stored)
 
         def write(connection: Connection) -> None:
-            for table, values in ((histories, facts), (latest_quotes, latest)):
-                statement = insert(table).values(**values, **self._key(stored))
+            change = {"change": self._next_change(connection)}
+            for table, values in ((histories, facts | change), (latest_quotes, latest | change)):
+                statement = insert(connection, table).values(**values, **self._key(stored))
                 connection.execute(
                     statement.on_conflict_do_update(
                         index_elements=["market_id", "symbol"], set_=values
                     )
                 )
 
-        await self._database.write(write)
-        self._keep(stored.instrument.symbol, bars)
+        async with self._writing:
+            await self._database.write(write)
+            self._keep(stored.instrument.symbol, bars)
 
-    async def save_latest(self, changed: Sequence[StoredSymbol]) -> None:
-        """Replace the latest quotes and standing of symbols that are stored."""
+    async def save_latest(self, changed: Callable[[], Sequence[StoredSymbol]]) -> None:
+        """Replace the latest quotes and standing of symbols that are stored.
 
-        def write(connection: Connection) -> None:
-            for stored in changed:
-                here = latest_quotes.c.symbol == stored.instrument.symbol
-                mine = latest_quotes.c.market_id == self._market_id
-                connection.execute(update(latest_quotes).where(mine, here).values(_latest(stored)))
+        They are asked for once it is their turn: an older one never takes a newer one's place.
+        """
+        async with self._writing:
+            rows = [(self._key(stored), _latest(stored)) for stored in changed()]
 
-        await self._database.write(write)
+            def write(connection: Connection) -> None:
+                change = {"change": self._next_change(connection)}
+                _update(connection, latest_quotes, [(key, row | change) for key, row in rows])
+
+            await self._database.write(write)
 
     async def save_standing(self, stored: StoredSymbol) -> None:
         """Replace what is stored of the source denying the symbol."""
-        statement = (
-            update(histories)
-            .where(
-                histories.c.market_id == self._market_id,
-                histories.c.symbol == stored.instrument.symbol,
-            )
-            .values(unknown_since=_seconds(stored.unknown_since), unknown_days=stored.unknown_days)
-        )
-        await self._database.write(lambda connection: connection.execute(statement))
+        key = self._key(stored)
+        denied = {
+            "unknown_since": _seconds(stored.unknown_since),
+            "unknown_days": stored.unknown_days,
+        }
 
-    async def reserve(self, name: str, count: int) -> int:
-        """Reserve `count` numbers that were never given out; the first of them."""
-        mine = (counters.c.market_id == self._market_id) & (counters.c.name == name)
+        def write(connection: Connection) -> None:
+            change = {"change": self._next_change(connection)}
+            _update(connection, histories, [(key, denied | change)])
+            _update(connection, latest_quotes, [(key, _latest(stored) | change)])
 
-        def write(connection: Connection) -> int:
-            reserved = connection.execute(select(counters.c.reserved).where(mine)).scalar() or 0
-            values = {"reserved": reserved + count}
-            statement = insert(counters).values(market_id=self._market_id, name=name, **values)
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=["market_id", "name"], set_=values)
-            )
-            return int(reserved) + 1
+        async with self._writing:
+            await self._database.write(write)
 
-        return await self._database.write(write)
+    def _next_change(self, connection: Connection) -> int:
+        self._require(connection)
+        first = {"market_id": self._market_id, "name": _CHANGES, "reserved": 1}
+        statement = insert(connection, counters).values(first)
+        number: int = connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["market_id", "name"], set_={"reserved": counters.c.reserved + 1}
+            ).returning(counters.c.reserved)
+        ).scalar_one()
+        return number
 
     def _key(self, stored: StoredSymbol) -> dict[str, str]:
         return {"market_id": self._market_id, "symbol": stored.instrument.symbol}
@@ -134,9 +185,16 @@ class Store:
             self._unpacked.popitem(last=False)
 
 
-_QUOTE_COLUMNS = (
-    "answered_at", "asked_at", "price", "as_of", "previous_close", "day_low", "day_high", "volume",
-)  # fmt: skip
+def _update(
+    connection: Connection, table: Table, rows: Sequence[tuple[dict[str, str], dict[str, Any]]]
+) -> None:
+    """Set the values of rows by their keys, all in one go."""
+    here = [table.c[name] == bindparam(f"at_{name}") for name in rows[0][0]]
+    statement = update(table).where(*here).values({name: bindparam(name) for name in rows[0][1]})
+    connection.execute(
+        statement,
+        [{f"at_{name}": at for name, at in key.items()} | values for key, values in rows],
+    )
 
 
 def _facts(stored: StoredSymbol) -> dict[str, Any]:
@@ -159,7 +217,7 @@ def _facts(stored: StoredSymbol) -> dict[str, Any]:
     }
 
 
-def _latest(stored: StoredSymbol) -> dict[str, float | None]:
+def _latest(stored: StoredSymbol) -> dict[str, Any]:
     told = stored.quote
     return {
         "answered_at": stored.answered_at.timestamp(),
@@ -170,6 +228,9 @@ def _latest(stored: StoredSymbol) -> dict[str, float | None]:
         "day_low": None if told is None else told.day_low,
         "day_high": None if told is None else told.day_high,
         "volume": None if told is None else told.volume,
+        "pushed_at": _seconds(stored.pushed_at),
+        "failure": stored.failure,
+        "version": stored.version,
     }
 
 
@@ -202,6 +263,9 @@ def _stored(row: Row[Any]) -> StoredSymbol:
         asked_at=None if row.asked_at is None else _time(row.asked_at),
         unknown_since=None if row.unknown_since is None else _time(row.unknown_since),
         unknown_days=row.unknown_days,
+        pushed_at=None if row.pushed_at is None else _time(row.pushed_at),
+        failure=row.failure,
+        version=row.version,
     )
 
 

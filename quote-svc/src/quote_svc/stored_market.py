@@ -4,13 +4,16 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from foretick_rpc.database import Database
+from foretick_rpc.errors import DatabaseUnavailableError
+from foretick_rpc.leases import LeaseLostError
 from foretick_rpc.symbols import parse_symbol
+from quote_svc.background import background, repeated
+from quote_svc.errands import LOOK_EVERY_SECONDS, Errands
 from quote_svc.exchange_codes import CALENDARS
-from quote_svc.flights import Flights, all_done
+from quote_svc.flights import all_done
 from quote_svc.market import (
     MOST_SESSIONS,
     ExchangeClock,
@@ -25,19 +28,18 @@ from quote_svc.market import (
     SourceUnavailable,
     SymbolUnavailable,
 )
-from quote_svc.quoting import Standing, instrument_of, quote_of
-from quote_svc.refreshing import CalendarFor, Known, Refresher
+from quote_svc.quoting import instrument_of, quote_of
+from quote_svc.refreshing import CalendarFor, Known, Refresher, pending
 from quote_svc.scheduling import Scheduler, is_polled
 from quote_svc.search import matches
 from quote_svc.sessions import Moment, SessionCalendar, as_heard, moment
 from quote_svc.source import Source, SourceFailure, SourceInstrument, StreamedPrice
-from quote_svc.store import Store
+from quote_svc.store import Shared, Store
 from quote_svc.universe import members
+from quote_svc.upstream import Upstream
 
 _log = logging.getLogger("foretick.quote.store")
-_AT_ONCE = 8
-_VERSIONS_RESERVED = 10_000
-_SEARCH_SECONDS = 3.0
+_FOLLOW_EVERY_SECONDS = 0.5
 _FETCHING = timedelta(seconds=5)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -68,31 +70,71 @@ class StoredMarket:
         self,
         description: MarketDescription,
         source: Source,
-        store: Store,
+        shared: Shared,
         calendar_for: CalendarFor,
         upkeep: Upkeep,
     ) -> None:
         self.description = description
-        self._source = source
+        self._lease = shared.lease
+        self._holds = False
         self._upkeep = upkeep
+        market_id = description.market_id
+        store = Store(shared.database, market_id, shared.lease.require)
         self._refresher = Refresher(source, store, calendar_for, upkeep.wall)
-        self._flights = Flights(self._refresher.fetch, _AT_ONCE)
+        self._errands = Errands(shared.database, market_id, upkeep.wall, upkeep.sleep)
+        self._upstream = Upstream(source, self._refresher, self._errands, lambda: self.holds)
         self._scheduler = Scheduler(
-            self._refresher, self._flights, upkeep.seeds, upkeep.poll, upkeep.wall
+            self._refresher, self._upstream.flights, upkeep.seeds, upkeep.poll, upkeep.wall
         )
-        self._versions = _Versions(store)
+
+    @property
+    def holds(self) -> bool:
+        """Whether this replica asks the source, and writes what it says, for all replicas."""
+        return self._holds and self._lease.held
 
     async def open(self) -> None:
         """Take over what is stored."""
         await self._refresher.load()
 
+    @asynccontextmanager
+    async def holding(self) -> AsyncIterator[None]:
+        """Ask the source for all replicas while this is entered, which the lease must allow."""
+        await self._refresher.load()
+        self._holds = True
+        try:
+            # Who waits for an errand of this replica's own asks again, and is answered from here.
+            await self._upstream.flights.stop()
+            yield
+        finally:
+            self._holds = False
+            try:
+                await self.close()
+            except (DatabaseUnavailableError, LeaseLostError):
+                _log.warning("the latest prices could not be stored")
+            except Exception:  # noqa: BLE001 - logged; the lease has to be given back
+                _log.exception("the latest prices could not be stored")
+
     async def step(self) -> float:
-        """What the background does next; the seconds to wait before the next step."""
-        return await self._scheduler.step()
+        """What the holder does next in the background; the seconds to wait before it does more."""
+        return await self._scheduler.step() if self.holds else LOOK_EVERY_SECONDS
+
+    async def serve(self) -> float:
+        """Do the other replicas' errands, and let them see the latest prices; as `step`."""
+        if self.holds:
+            await self._upstream.serve()
+            await self._refresher.flush()
+        return LOOK_EVERY_SECONDS
+
+    async def follow(self) -> float:
+        """What the others do in the background: see what the holder has stored; as `step`."""
+        if not self.holds:
+            await self._refresher.load()
+            await self._errands.pass_on()
+        return _FOLLOW_EVERY_SECONDS
 
     async def close(self) -> None:
         """Break off what is under way, and store the latest quotes."""
-        await self._flights.stop()
+        await self._upstream.stop()
         await self._refresher.flush()
 
     async def clock(self) -> MarketClock:
@@ -119,7 +161,6 @@ class StoredMarket:
     async def quotes(self, symbols: Sequence[str]) -> QuoteBatch:
         """See `Market`; what is not known yet is fetched, for as long as a caller waits."""
         missing = await self._fetched(symbols)
-        await self._versions.ensure(len(symbols))
         now = self._upkeep.wall()
         moments: dict[SessionCalendar, Moment] = {}
         answers: dict[str, Quote | SymbolUnavailable] = {}
@@ -128,7 +169,9 @@ class StoredMarket:
                 answers[symbol] = missing[symbol]
                 continue
             known = self._refresher.known[symbol]
-            self._refresher.asked(symbol, now)
+            self._refresher.asked(symbol)
+            if not self.holds:
+                self._errands.look_at(symbol)
             if known.calendar not in moments:
                 moments[known.calendar] = moment(known.calendar, now)
             try:
@@ -140,6 +183,10 @@ class StoredMarket:
 
     async def history(self, symbol: str, start: date | None) -> History:
         """See `Market`. Only quotes are taken as people's asking: forecasters read histories."""
+        if not self.holds:
+            # Who has just heard of a session's final bars may ask here for them.
+            with suppress(DatabaseUnavailableError):
+                await self._refresher.load()
         missing = await self._fetched([symbol])
         if symbol in missing:
             raise missing[symbol]
@@ -149,7 +196,9 @@ class StoredMarket:
             bars = await self._refresher.bars(symbol)
         known = self._refresher.known[symbol]
         if bars is None:
-            why = known.failure or "The stored history was damaged and is being fetched again."
+            why = (
+                known.stored.failure or "The stored history was damaged and is being fetched again."
+            )
             raise SourceUnavailable(symbol, "HISTORY_PENDING", why)
         at = moment(known.calendar, self._upkeep.wall())
         at = as_heard(known.calendar, at, known.stored.answered_at)
@@ -163,10 +212,9 @@ class StoredMarket:
         ]
         stored = await asyncio.to_thread(matches, known, query)
         try:
-            async with asyncio.timeout(_SEARCH_SECONDS):
-                told = await self._source.search(query)
-        except (SourceFailure, TimeoutError) as failure:
-            _log.warning("searched in the store alone: %s", str(failure) or "too slow")
+            told = await self._upstream.search(query)
+        except SourceFailure as failure:
+            _log.warning("searched in the store alone: %s", failure)
             return stored
         found = _instruments(told)
         exact = [each for each in stored if each.symbol == query.strip().upper()]
@@ -202,10 +250,13 @@ class StoredMarket:
 
     def accept_price(self, streamed: StreamedPrice) -> None:
         """Take a price that the source pushed; polling of its symbol rests meanwhile."""
-        self._refresher.accept_price(streamed)
+        if self.holds:
+            self._refresher.accept_price(streamed)
 
     def polled_symbols(self) -> frozenset[str]:
         """The symbols whose prices are wanted live now: watched, and their exchange open."""
+        if not self.holds:
+            return frozenset()
         now = self._upkeep.wall()
         return frozenset(
             symbol
@@ -215,12 +266,8 @@ class StoredMarket:
 
     def _quote(self, known: Known, at: Moment) -> Quote:
         patience = 3 * self._upkeep.poll + timedelta(seconds=30)
-        standing = Standing(known.heard_at, known.failure, patience)
         at = as_heard(known.calendar, at, known.stored.answered_at)
-        quote = quote_of(known.stored, known.calendar, at, standing)
-        if known.served is None or replace(known.served, version=0) != quote:
-            known.served = replace(quote, version=self._versions.next())
-        return known.served
+        return quote_of(known.stored, known.calendar, at, patience)
 
     def _universe(self, now: datetime) -> list[Known]:
         known = self._refresher.known
@@ -240,44 +287,18 @@ class StoredMarket:
 
     async def _waited_for(self, symbols: Sequence[str]) -> dict[str, SymbolUnavailable]:
         """Fetch `symbols`, all who want one waiting for the same fetch; what failed, and why."""
-        tasks = {symbol: self._flights.start(symbol, urgent=True) for symbol in symbols}
+        tasks = {symbol: self._upstream.flights.start(symbol, urgent=True) for symbol in symbols}
         await all_done(tasks.values(), self._upkeep.sleep(self._upkeep.patience.total_seconds()))
         missing: dict[str, SymbolUnavailable] = {}
         for symbol, task in tasks.items():
-            if not task.done():
-                message = "The history is being fetched; ask again in a moment."
-                missing[symbol] = SourceUnavailable(symbol, "HISTORY_PENDING", message)
+            if not task.done() or task.cancelled():
+                missing[symbol] = pending(symbol)
                 continue
             try:
                 task.result()
             except SymbolUnavailable as unavailable:
                 missing[symbol] = unavailable
         return missing
-
-
-class _Versions:
-    """Numbers that rise over every run of the service: reserved ahead of being given out."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._next = 0
-        self._end = 0
-        self._lock = asyncio.Lock()
-
-    async def ensure(self, count: int) -> None:
-        """Reserve more unless `count` numbers are left."""
-        async with self._lock:
-            if self._end - self._next < count:
-                block = max(_VERSIONS_RESERVED, count)
-                self._next = await self._store.reserve("quote_version", block)
-                self._end = self._next + block
-
-    def next(self) -> int:
-        """The next number; `ensure` comes first."""
-        if self._next >= self._end:
-            raise RuntimeError("no version was reserved")
-        self._next += 1
-        return self._next - 1
 
 
 def _instruments(told: Sequence[SourceInstrument]) -> list[Instrument]:
@@ -298,7 +319,7 @@ def _instruments(told: Sequence[SourceInstrument]) -> list[Instrument]:
 def _moment_of(traded: Sequence[Known], now: datetime) -> Moment:
     """Where an exchange is: a session is final once all its symbols that can be had were."""
     calendar = traded[0].calendar
-    sound = [known.stored.answered_at for known in traded if not known.failure]
+    sound = [known.stored.answered_at for known in traded if not known.stored.failure]
     return as_heard(calendar, moment(calendar, now), min(sound, default=_NEVER))
 
 
@@ -306,29 +327,24 @@ def _moment_of(traded: Sequence[Known], now: datetime) -> Moment:
 async def opened_stored_market(
     description: MarketDescription,
     source: Source,
-    database: Database,
+    shared: Shared,
     calendar_for: CalendarFor,
     upkeep: Upkeep,
 ) -> AsyncIterator[StoredMarket]:
     """The market with its background running; on leaving what is under way is broken off."""
-    store = Store(database, description.market_id)
-    market = StoredMarket(description, source, store, calendar_for, upkeep)
+    market = StoredMarket(description, source, shared, calendar_for, upkeep)
     await market.open()
-    background = asyncio.create_task(_keep_refreshing(market, upkeep))
-    try:
+    held = asyncio.Event()
+
+    async def hold() -> None:
+        # A group waits for what it has cancelled, so that the last write is over before it ends.
+        async with market.holding(), asyncio.TaskGroup() as group:
+            held.set()
+            group.create_task(repeated(market.step, upkeep.sleep))
+            if not shared.database.is_exclusive:
+                group.create_task(repeated(market.serve, upkeep.sleep))
+
+    async with background(shared.lease.run(hold), repeated(market.follow, upkeep.sleep)):
+        if shared.database.is_exclusive:
+            await held.wait()
         yield market
-    finally:
-        background.cancel()
-        with suppress(asyncio.CancelledError):
-            await background
-        await market.close()
-
-
-async def _keep_refreshing(market: StoredMarket, upkeep: Upkeep) -> None:
-    while True:
-        try:
-            wait = await market.step()
-        except Exception:  # noqa: BLE001 - logged; whatever a step raises, the next may pass
-            _log.exception("a step of the background failed")
-            wait = 5.0
-        await upkeep.sleep(wait)

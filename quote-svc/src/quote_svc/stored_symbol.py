@@ -49,6 +49,8 @@ class StoredSymbol:
     """One symbol: its facts, its bars' provenance and end, and its latest price.
 
     `answered_at` is when the source last answered for it, `asked_at` when people last asked.
+    `pushed_at` is when it last pushed a price, `failure` why it fails now, empty where it doesn't.
+    `version` rises with every change of all this but `asked_at`, in steps of two or more.
     `unknown_since` is when the source began to deny a symbol that it had before, and
     `unknown_days` on how many days it has confirmed that.
     """
@@ -62,6 +64,14 @@ class StoredSymbol:
     asked_at: datetime | None = None
     unknown_since: datetime | None = None
     unknown_days: int = 0
+    pushed_at: datetime | None = None
+    failure: str = ""
+    version: int = 0
+
+    @property
+    def heard_at(self) -> datetime:
+        """When the source was last heard of the symbol."""
+        return max(self.answered_at, self.pushed_at or self.answered_at)
 
     @property
     def last_day(self) -> int | None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from foretick_rpc.database import Database
+from foretick_rpc.database import open_database
+from quote_svc.background import background
 from quote_svc.market import (
     InstrumentKind,
     MarketDescription,
@@ -28,7 +29,7 @@ from quote_svc.source import (
     SourceQuote,
     UnknownSymbol,
 )
-from quote_svc.store import Store
+from quote_svc.store import Shared
 from quote_svc.stored_market import StoredMarket, Upkeep
 
 DESCRIPTION = MarketDescription("test", MarketKind.YAHOO, "Scripted", False, ())
@@ -189,16 +190,22 @@ async def staged(
     calendar: SessionCalendar | None = None,
 ) -> AsyncIterator[StoredMarket]:
     """A stored market whose background does a step whenever the test calls `step`."""
-    database = await asyncio.to_thread(Database.open, f"sqlite:///{folder}/quote.db", "quote_svc")
-    trades = calendar or Weekdays()
-    upkeep = Upkeep(seeds=seeds, wall=wall, sleep=wall.sleep)
-    market = StoredMarket(DESCRIPTION, source, Store(database, "test"), lambda _: trades, upkeep)
-    await market.open()
-    try:
-        yield market
-    finally:
-        await market.close()
-        await asyncio.to_thread(database.close)
+    async with open_database(f"sqlite:///{folder}/quote.db", "quote_svc") as database:
+        trades = calendar or Weekdays()
+        upkeep = Upkeep(seeds=seeds, wall=wall, sleep=wall.sleep)
+        shared = Shared.of(database, DESCRIPTION.market_id)
+        market = StoredMarket(DESCRIPTION, source, shared, lambda _: trades, upkeep)
+        await market.open()
+        held = asyncio.Event()
+
+        async def hold() -> None:
+            async with market.holding():
+                held.set()
+                await asyncio.Event().wait()
+
+        async with background(shared.lease.run(hold)):
+            await held.wait()
+            yield market
 
 
 async def settled(market: StoredMarket) -> None:

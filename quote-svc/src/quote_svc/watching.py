@@ -18,6 +18,7 @@ from quote_svc.market import (
     QuoteBatch,
     Session,
     SymbolUnavailable,
+    microseconds,
 )
 
 _Answer: TypeAlias = Quote | SymbolUnavailable
@@ -181,7 +182,7 @@ class QuoteVersions:
         )
 
     def _versioned(self, symbol: str, quote: Quote, market_time: datetime) -> Quote:
-        version = (market_time - _EPOCH) // timedelta(microseconds=1)
+        version = microseconds(market_time)
         if symbol in self._last:
             last_time, plain, last = self._last[symbol]
             if quote == plain:

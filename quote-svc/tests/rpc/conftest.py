@@ -57,7 +57,7 @@ def start(tmp_path: Path, wall: Wall) -> Start:
             }
         )
         service = quote_pb2.DESCRIPTOR.services_by_name["QuoteService"]
-        async with running(chosen, wall) as server, calling(server, service) as channel:
+        async with running(chosen, wall, wall) as server, calling(server, service) as channel:
             yield QuoteServiceStub(channel)
 
     return started

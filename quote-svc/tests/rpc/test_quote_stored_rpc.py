@@ -12,12 +12,13 @@ from grpc.aio import AioRpcError
 
 from foretick.quote.v1 import quote_pb2 as pb
 from foretick.quote.v1.quote_pb2_grpc import QuoteServiceStub
-from foretick_rpc.database import Database
+from foretick_rpc.database import open_database
 from foretick_rpc.errors import app_error
 from foretick_rpc.testing import calling, serving
 from quote_svc.app import service
 from quote_svc.servicer import QuoteServicer
 from quote_svc.source import Unreachable
+from quote_svc.store import Shared
 from quote_svc.stored_market import StoredMarket, Upkeep, opened_stored_market
 from quote_svc.testing import DESCRIPTION, ScriptedSource, Wall, Weekdays, weekdays
 
@@ -29,18 +30,16 @@ CLOSED = datetime(2026, 11, 21, 12, tzinfo=UTC)
 async def served(
     folder: Path, source: ScriptedSource, wall: Wall, seeds: tuple[str, ...] = ()
 ) -> AsyncIterator[tuple[QuoteServiceStub, StoredMarket]]:
-    database = await asyncio.to_thread(Database.open, f"sqlite:///{folder}/quote.db", "quote_svc")
     trades = Weekdays()
     upkeep = Upkeep(seeds=seeds, wall=wall, sleep=wall.sleep)
-    try:
+    async with open_database(f"sqlite:///{folder}/quote.db", "quote_svc") as database:
+        shared = Shared.of(database, DESCRIPTION.market_id)
         async with (
-            opened_stored_market(DESCRIPTION, source, database, lambda _: trades, upkeep) as market,
+            opened_stored_market(DESCRIPTION, source, shared, lambda _: trades, upkeep) as market,
             serving(service(QuoteServicer(market)), domain="quote.foretick") as server,
             calling(server, pb.DESCRIPTOR.services_by_name["QuoteService"]) as channel,
         ):
             yield QuoteServiceStub(channel), market
-    finally:
-        await asyncio.to_thread(database.close)
 
 
 async def test_500_calls_for_one_cold_symbol_are_one_fetch(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ class Run:
         self.state = ClockState(0.0)
         self.pace = PACE
 
-    async def save(self, state: ClockState) -> None:
+    async def save(self, state: ClockState, ahead: float = 0.0) -> None:
         self.state = state
 
     async def live(self, pace: DemoPace = PACE) -> None:

@@ -12,7 +12,7 @@ class Store:
         self.state = ClockState(0.0)
         self.broken = False
 
-    async def save(self, state: ClockState) -> None:
+    async def save(self, state: ClockState, ahead: float = 0.0) -> None:
         if self.broken:
             raise OSError("disk full")
         self.state = state

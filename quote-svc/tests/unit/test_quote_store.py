@@ -3,22 +3,22 @@
 import asyncio
 import os
 import signal
-import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import fields, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import func, update
 
-from foretick_rpc.database import Database
+from foretick_rpc.database import Database, migrate, open_database
 from quote_svc.bar_blob import BlobDamaged, decoded, encoded
 from quote_svc.market import Bars, InstrumentKind
 from quote_svc.source import SourceInstrument, SourceQuote
 from quote_svc.store import Store
 from quote_svc.stored_symbol import Gap, Provenance, StoredSymbol, tail_of
+from quote_svc.tables import histories
 
 NOW = datetime(2026, 11, 20, 21, 30, 0, 250_000, tzinfo=UTC)
 
@@ -56,10 +56,14 @@ def some_symbol(symbol: str, bars: Bars) -> StoredSymbol:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database.open(f"sqlite:///{tmp_path}/quote.db", "quote_svc")
-    yield opened
-    opened.close()
+async def database(database_url: str) -> AsyncIterator[Database]:
+    await migrate(database_url, "quote_svc")
+    async with open_database(database_url, "quote_svc") as opened:
+        yield opened
+
+
+def store_of(database: Database, market_id: str = "test") -> Store:
+    return Store(database, market_id, lambda _: None)
 
 
 @pytest.mark.parametrize("sessions", [0, 1, 2, 2016])
@@ -91,39 +95,39 @@ def test_any_damage_shows() -> None:
 async def test_what_is_saved_is_loaded(database: Database) -> None:
     bars = some_bars(500)
     saved = some_symbol("AAA", bars)
-    await Store(database, "test").save(saved, bars)
-    fresh = Store(database, "test")
-    assert await fresh.load() == [saved]
+    await store_of(database).save(saved, bars)
+    fresh = store_of(database)
+    assert await fresh.load() == (1, [saved])
     assert (await fresh.bars("AAA")).closes.tobytes() == bars.closes.tobytes()
     with pytest.raises(LookupError):
         await fresh.bars("BBB")
 
 
 async def test_markets_never_mix(database: Database) -> None:
-    one, other = Store(database, "one"), Store(database, "other")
+    one, other = store_of(database, "one"), store_of(database, "other")
     await one.save(some_symbol("AAA", some_bars(3)), some_bars(3))
-    assert await other.load() == []
+    assert await other.load() == (0, [])
     with pytest.raises(LookupError):
         await other.bars("AAA")
-    assert await one.reserve("version", 10) == 1
-    assert await other.reserve("version", 10) == 1
-    assert await one.reserve("version", 5) == 11
 
 
 async def test_the_latest_quote_is_saved_apart_from_the_bars(database: Database) -> None:
-    store, bars = Store(database, "test"), some_bars(3)
+    store, bars = store_of(database), some_bars(3)
     saved = some_symbol("AAA", bars)
     await store.save(saved, bars)
     newer = replace(saved, quote=SourceQuote(7.0, NOW), asked_at=NOW)
-    await store.save_latest([newer])
-    assert await store.load() == [newer]
+    await store.save_latest(lambda: [newer])
+    assert await store.load() == (2, [newer])
     known_again = replace(newer, unknown_since=None, unknown_days=0)
     await store.save_standing(known_again)
-    assert await store.load() == [known_again]
+    change, changed = await store.load()
+    assert (change, changed) == (3, [known_again])
+    assert await store.load(change) == (3, [])
+    assert await store_of(database).load(change - 1) == (3, [known_again])
 
 
 async def test_few_histories_are_kept_unpacked(database: Database) -> None:
-    store = Store(database, "test")
+    store = store_of(database)
     for number in range(80):
         bars = some_bars(20, seed=number)
         await store.save(some_symbol(f"S{number}", bars), bars)
@@ -135,48 +139,47 @@ async def test_few_histories_are_kept_unpacked(database: Database) -> None:
     assert (await store.bars("S0")).closes.tobytes() == first.closes.tobytes()
 
 
-async def test_damage_in_the_database_is_found(database: Database, tmp_path: Path) -> None:
+async def test_damage_in_the_database_is_found(database: Database) -> None:
     bars = some_bars(50)
-    await Store(database, "test").save(some_symbol("AAA", bars), bars)
-    with sqlite3.connect(tmp_path / "quote.db") as connection:
-        connection.execute("UPDATE histories SET bars = substr(bars, 1, 400)")
-    connection.close()
+    await store_of(database).save(some_symbol("AAA", bars), bars)
+    cut = update(histories).values(bars=func.substr(histories.c.bars, 1, 400))
+    await database.write(lambda connection: connection.execute(cut))
     with pytest.raises(BlobDamaged):
-        await Store(database, "test").bars("AAA")
+        await store_of(database).bars("AAA")
 
 
 WRITER = """
 import asyncio, sys
 import numpy as np
 from dataclasses import replace
-from pathlib import Path
 from importlib.util import module_from_spec, spec_from_file_location
 spec = spec_from_file_location("store_tests", sys.argv[2])
 tests = module_from_spec(spec)
 spec.loader.exec_module(tests)
 
 async def write():
-    database = tests.Database.open(f"sqlite:///{sys.argv[1]}/quote.db", "quote_svc")
-    store = tests.Store(database, "test")
-    number = 0
-    while True:
-        number += 1
-        bars = tests.some_bars(1000 + number % 1000, seed=number)
-        stored = tests.some_symbol(f"S{number % 5}", bars)
-        quote = tests.SourceQuote(float(len(bars)), tests.NOW)
-        await store.save(replace(stored, quote=quote), bars)
-        print(number, flush=True)
+    async with tests.open_database(sys.argv[1], "quote_svc") as database:
+        store = tests.store_of(database)
+        number = 0
+        while True:
+            number += 1
+            bars = tests.some_bars(1000 + number % 1000, seed=number)
+            stored = tests.some_symbol(f"S{number % 5}", bars)
+            quote = tests.SourceQuote(float(len(bars)), tests.NOW)
+            await store.save(replace(stored, quote=quote), bars)
+            print(number, flush=True)
 
 asyncio.run(write())
 """
 
 
 @pytest.mark.parametrize("kills", [3])
-async def test_kill_9_while_writing_leaves_nothing_by_halves(tmp_path: Path, kills: int) -> None:
+async def test_kill_9_while_writing_leaves_nothing_by_halves(database_url: str, kills: int) -> None:
+    await migrate(database_url, "quote_svc")
     chance = np.random.default_rng(7)
     for _ in range(int(os.environ.get("FORETICK_KILLS", kills))):
         writer = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", WRITER, str(tmp_path), __file__, stdout=asyncio.subprocess.PIPE
+            sys.executable, "-c", WRITER, database_url, __file__, stdout=asyncio.subprocess.PIPE
         )
         assert writer.stdout is not None
         for _ in range(int(chance.integers(6, 40))):
@@ -184,12 +187,9 @@ async def test_kill_9_while_writing_leaves_nothing_by_halves(tmp_path: Path, kil
         writer.send_signal(signal.SIGKILL)
         assert await writer.wait() == -signal.SIGKILL
         await writer.communicate()
-        database = await asyncio.to_thread(
-            Database.open, f"sqlite:///{tmp_path}/quote.db", "quote_svc"
-        )
-        try:
-            store = Store(database, "test")
-            loaded = await store.load()
+        async with open_database(database_url, "quote_svc") as database:
+            store = store_of(database)
+            _, loaded = await store.load()
             assert len(loaded) == 5
             for each in loaded:
                 bars = await store.bars(each.instrument.symbol)
@@ -198,5 +198,22 @@ async def test_kill_9_while_writing_leaves_nothing_by_halves(tmp_path: Path, kil
                 # Written in the same transaction, in another table.
                 assert each.quote is not None
                 assert each.quote.price == len(bars)
-        finally:
-            await asyncio.to_thread(database.close)
+
+
+async def test_readers_never_miss_what_others_write(database: Database) -> None:
+    """However many write at once, whoever reads all changes up to a number has read them all."""
+    reader, bars = store_of(database), some_bars(3)
+    writers = [store_of(database) for _ in range(4)]
+    left = {f"S{number}" for number in range(24)}
+    change = -1
+
+    async def write(number: int) -> None:
+        for symbol in sorted(left)[number::4]:
+            await writers[number].save(some_symbol(symbol, bars), bars)
+
+    writing = [asyncio.create_task(write(number)) for number in range(4)]
+    async with asyncio.timeout(30):
+        while left:
+            change, changed = await reader.load(change)
+            left -= {each.instrument.symbol for each in changed}
+        await asyncio.gather(*writing)

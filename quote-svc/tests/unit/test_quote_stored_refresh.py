@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foretick_rpc.database import Database
+from foretick_rpc.database import open_database
 from quote_svc.market import Quote, epoch_day
 from quote_svc.store import Store
 from quote_svc.stored_market import StoredMarket
@@ -45,11 +45,8 @@ def listed(source: ScriptedSource, *but: date) -> dict[int, float]:
 
 async def stored(folder: Path) -> StoredSymbol:
     """What lies in the database; the market must be closed."""
-    database = Database.open(f"sqlite:///{folder}/quote.db", "quote_svc")
-    try:
-        (symbol,) = await Store(database, "test").load()
-    finally:
-        database.close()
+    async with open_database(f"sqlite:///{folder}/quote.db", "quote_svc") as database:
+        _, (symbol,) = await Store(database, "test", lambda _: None).load()
     return symbol
 
 

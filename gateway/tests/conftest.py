@@ -1,5 +1,6 @@
 """Fakes of the three services, served by the real chassis on free ports, and a gateway on them."""
 
+import asyncio
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -225,6 +226,11 @@ class FakeAccounts(
     sign_ins: dict[str, str] = field(default_factory=dict)
     followed: dict[str, list[str]] = field(default_factory=dict)
     limit: int = 200
+    was_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.may_answer.set()
 
     async def RegisterAccount(self, request: Any, context: Any) -> Any:
         self.note("RegisterAccount")
@@ -242,6 +248,8 @@ class FakeAccounts(
 
     async def CreateSignIn(self, request: Any, context: Any) -> Any:
         self.note("CreateSignIn")
+        self.was_asked.set()
+        await self.may_answer.wait()
         if self.passwords.get(request.email) != request.password:
             raise AppError(
                 StatusCode.UNAUTHENTICATED,

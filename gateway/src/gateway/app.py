@@ -17,7 +17,14 @@ from gateway.backends import backends
 from gateway.csrf import CSRF, CsrfTokens, refuse_forged
 from gateway.forms import MAX_BODY_BYTES
 from gateway.key_files import csrf_key, session_keys
-from gateway.middlewares import REQUEST_LOG, RequestLog, add_headers, answer_errors, identify
+from gateway.middlewares import (
+    REQUEST_LOG,
+    RequestLog,
+    add_headers,
+    answer_errors,
+    identify,
+    meet_visitor,
+)
 from gateway.pages import setup_pages
 from gateway.settings import SETTINGS, GatewaySettings
 from gateway.sign_in_cookie import SignInCookieStorage
@@ -34,13 +41,13 @@ def create_app(settings: GatewaySettings) -> web.Application:
 
     Raises `StartupError` where the key files below the data folder can't be used.
     """
-    secure = settings.secure_cookies
-    storage = SignInCookieStorage(session_keys(settings.data_dir), secure=secure)
+    storage = SignInCookieStorage(session_keys(settings.data_dir))
     app = web.Application(
         client_max_size=MAX_BODY_BYTES,
         # The session's is outside of the errors', so that an error page can end a sign-in.
         middlewares=[
             identify,
+            meet_visitor,
             aiohttp_session.session_middleware(storage),
             answer_errors,
             refuse_forged,
@@ -50,7 +57,7 @@ def create_app(settings: GatewaySettings) -> web.Application:
     warnings.filterwarnings("ignore", category=web.NotAppKeyWarning, module="aiohttp_session")
     app[SETTINGS] = settings
     app[ASSETS] = load_assets()
-    app[CSRF] = CsrfTokens(csrf_key(settings.data_dir), secure_cookies=secure)
+    app[CSRF] = CsrfTokens(csrf_key(settings.data_dir))
     app[REQUEST_LOG] = RequestLog()
     setup_access(app)
     setup_pages(app)
@@ -80,8 +87,13 @@ def _add_routes(app: web.Application) -> None:
 
 
 @asynccontextmanager
-async def running(settings: GatewaySettings) -> AsyncIterator[int]:
-    """Serve while entered; yields the bound port, and raises `StartupError` if it is taken."""
+async def running(
+    settings: GatewaySettings, *, reuse_port: bool | None = None
+) -> AsyncIterator[int]:
+    """Serve while entered; yields the bound port, and raises `StartupError` if it is taken.
+
+    With ``reuse_port`` other processes of this user may serve on the same port.
+    """
     runner = web.AppRunner(
         create_app(settings),
         access_log=None,  # it halves what the gateway can serve
@@ -90,7 +102,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[int]:
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.host, settings.port)
+        site = web.TCPSite(runner, settings.host, settings.port, reuse_port=reuse_port)
         try:
             await site.start()
         except OSError as error:

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 from gateway.access import require_sign_in
 from gateway.forms import read_form
 from gateway.problems import RequestError
+from gateway.visitors import VISITOR, Visitor
 
 FLOW_COOKIE = "foretick_flow"
 FLOW_SECONDS = 3600
@@ -25,9 +26,8 @@ _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 class CsrfTokens:
     """Tokens of one key: HMAC-SHA256 of the sign-in id, or of the flow id before there is one."""
 
-    def __init__(self, key: bytes, *, secure_cookies: bool) -> None:
+    def __init__(self, key: bytes) -> None:
         self._key = key
-        self._secure = secure_cookies
 
     def of_sign_in(self, sign_in_id: str) -> str:
         """Return the token for the forms of a sign-in."""
@@ -40,12 +40,7 @@ class CsrfTokens:
     def set_flow(self, response: web.Response, flow_id: str) -> None:
         """Set the flow cookie, for an hour from now."""
         response.set_cookie(
-            FLOW_COOKIE,
-            flow_id,
-            max_age=FLOW_SECONDS,
-            httponly=True,
-            secure=self._secure,
-            samesite="Lax",
+            FLOW_COOKIE, flow_id, max_age=FLOW_SECONDS, httponly=True, samesite="Lax"
         )
 
     def _token(self, subject: str) -> str:
@@ -91,14 +86,15 @@ async def refuse_forged(request: web.Request, handler: Handler) -> web.StreamRes
 
 def _refuse_other_sites(request: web.Request) -> None:
     origin = request.headers.get("Origin")
-    # Only hosts are compared: behind a proxy that ends TLS the scheme is not known here.
-    foreign = origin is not None and _host(origin) != request.host.lower()
+    foreign = origin is not None and not _is_ours(origin, request[VISITOR])
     if foreign or request.headers.get("Sec-Fetch-Site") == "cross-site":
         raise RequestError(403, "CROSS_SITE", "This form was sent from another site.")
 
 
-def _host(origin: str) -> str | None:
+def _is_ours(origin: str, visitor: Visitor) -> bool:
     try:
-        return urlsplit(origin).netloc.lower()
+        scheme, host, *_ = urlsplit(origin.lower())
     except ValueError:
-        return None
+        return False
+    # Behind a proxy that is not trusted the scheme is not known here.
+    return host == visitor.host and visitor.scheme in {None, scheme}

@@ -40,7 +40,17 @@ def read_or_make(path: Path, first: bytes) -> bytes:
     """Return the content of ``path``, which is ``first`` if there was no such file.
 
     Several processes may do so at once: one makes the file, complete, and all read that one.
+    Raises `StartupError` where the file can be neither made nor read.
     """
+    try:
+        return _read_or_make(path, first)
+    except OSError as error:
+        raise StartupError(
+            f"{path} can be neither made nor read (FORETICK_DATA_DIR): {error.strerror or error}"
+        ) from error
+
+
+def _read_or_make(path: Path, first: bytes) -> bytes:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")

@@ -14,6 +14,7 @@ from gateway.pages import error_page, see_other, wants_json
 from gateway.problems import RequestError, SignedOutError
 from gateway.redirects import login_url
 from gateway.settings import SETTINGS
+from gateway.visitors import VISITOR, unproxied, visitor_of
 
 _log = logging.getLogger("foretick.gateway")
 SLOW_SECONDS = 1.0
@@ -57,9 +58,10 @@ class RequestLog:
         if is_bad or seconds >= SLOW_SECONDS or self._requests % SAMPLE_EVERY == 1:
             _log.log(
                 logging.WARNING if is_bad else logging.INFO,
-                "%s %s answered %d in %.1f ms (request %d)",
+                "%s %s from %s answered %d in %.1f ms (request %d)",
                 request.method,
                 request.path[:200].encode("unicode_escape").decode(),
+                request[VISITOR].address or "?",
                 status,
                 1000 * seconds,
                 self._requests,
@@ -75,6 +77,7 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
     request_id.set(uuid.uuid4().hex)
     started = time.perf_counter()
     status = 500
+    request[VISITOR] = unproxied(request)
     try:
         response = await handler(request)
         status = response.status
@@ -88,6 +91,24 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
     finally:
         request.app[REQUEST_LOG].note(request, status, time.perf_counter() - started)
     return response
+
+
+@web.middleware
+async def meet_visitor(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Find out who visits, and by TLS or not; who came by TLS is given cookies for TLS only."""
+    try:
+        request[VISITOR] = visitor_of(request, request.app[SETTINGS].trusted_proxies)
+    except RequestError as error:
+        return error_page(request, error)
+    response = await handler(request)
+    if _is_tls(request):
+        for cookie in response.cookies.values():
+            cookie["secure"] = True
+    return response
+
+
+def _is_tls(request: web.Request) -> bool:
+    return request.app[SETTINGS].secure_cookies or request[VISITOR].scheme == "https"
 
 
 @web.middleware
@@ -114,7 +135,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     """Put the security headers and the request id on a response that is about to be sent."""
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
-    if request.app[SETTINGS].secure_cookies:
+    if _is_tls(request):
         response.headers["Strict-Transport-Security"] = _HSTS
     if response.status in (429, 503):
         response.headers["Retry-After"] = _RETRY_AFTER_SECONDS

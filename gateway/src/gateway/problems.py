@@ -17,6 +17,7 @@ HTTP_STATUS = {
     StatusCode.ABORTED: 409,
     StatusCode.RESOURCE_EXHAUSTED: 429,
     StatusCode.UNAVAILABLE: 503,
+    StatusCode.CANCELLED: 503,  # what a service that is stopping says
     StatusCode.DEADLINE_EXCEEDED: 504,
 }
 

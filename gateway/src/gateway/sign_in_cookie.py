@@ -21,15 +21,12 @@ _LONGEST_COOKIE = 1024
 class SignInCookieStorage(EncryptedCookieStorage):
     """aiohttp-session's encrypted cookies, with `MultiFernet` and a bounded memory of cookies."""
 
-    def __init__(
-        self, keys: MultiFernet, *, secure: bool, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, keys: MultiFernet, *, now: Callable[[], float] = time.time) -> None:
         """``now`` is the wall clock, in seconds since the epoch."""
         super().__init__(
             Fernet(Fernet.generate_key()),  # replaced below: the parent takes one key only
             cookie_name=COOKIE_NAME,
             max_age=MAX_AGE_SECONDS,
-            secure=secure,
             httponly=True,
             samesite="Lax",
         )

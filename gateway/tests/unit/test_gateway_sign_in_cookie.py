@@ -42,7 +42,7 @@ def storage_of(
     *keys: bytes, now: Callable[[], float] = time.time
 ) -> tuple[SignInCookieStorage, CountingFernet]:
     fernet = CountingFernet([Fernet(key) for key in keys])
-    return SignInCookieStorage(fernet, secure=False, now=now), fernet
+    return SignInCookieStorage(fernet, now=now), fernet
 
 
 async def made_by(storage: SignInCookieStorage) -> str:

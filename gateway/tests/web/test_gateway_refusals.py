@@ -293,6 +293,7 @@ async def test_too_many_requests_come_with_a_time(anyone: Any, services: Any) ->
         (StatusCode.UNKNOWN, "SECRET_DETAIL", 500),
         (StatusCode.UNAUTHENTICATED, "SERVICE_TOKEN_WRONG", 500),
         (StatusCode.UNAVAILABLE, "UNAVAILABLE", 503),
+        (StatusCode.CANCELLED, "UNAVAILABLE", 503),
         (StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", 504),
     ],
 )

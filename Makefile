@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := protos quote-svc prediction-svc subscription-svc gateway
 # Each folder of tests is checked by itself, since each may have its own conftest.
-TESTS := $(wildcard $(PACKAGES:=/tests/*/)) tests/e2e tests/browser
+TESTS := $(wildcard $(PACKAGES:=/tests/*/)) tests/e2e tests/browser tests/faults tests/postgres $(wildcard deploy/smoke/*/) deploy/tests
 PYTEST := $(BIN)/python -m pytest
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes
 
@@ -35,11 +35,50 @@ $(VENV)/%.stamp: requirements/%.txt $(PACKAGES:=/pyproject.toml) | $(BIN)/python
 run: setup ## bring the whole product up on http://localhost:8080 (GATEWAY_PORT)
 	@exec $(BIN)/python deploy/run_local.py
 
+##### the stack: Docker Compose and PostgreSQL
+
+COMPOSE := docker compose
+# More arguments of `docker compose up`, like SCALE="--scale quote-svc=2".
+SCALE :=
+
+.PHONY: up down smoke logs secrets
+up: secrets ## bring the stack up with Docker, on http://localhost:8080 (GATEWAY_PORT)
+	@mkdir -p prices
+	@$(COMPOSE) up --build --detach --wait --wait-timeout 300 --remove-orphans $(SCALE) \
+		|| { $(COMPOSE) ps --all; echo "The stack is not healthy: 'make logs' says why." >&2; exit 1; }
+	@printf '\n  Foretick is up: http://%s\n' "$$($(COMPOSE) port gateway 8080)"
+	@printf '  make logs shows what it does, make smoke tries it, make down stops it and keeps its data.\n\n'
+down: ## stop the stack; its data stay
+	@deploy/need-docker
+	@$(COMPOSE) --profile smoke down --remove-orphans
+logs: ## follow what the stack says
+	@deploy/need-docker
+	@$(COMPOSE) logs --follow --tail 100
+secrets: ## make deploy/secrets, what is there stays
+	@deploy/need-docker
+	@deploy/make-secrets deploy/secrets
+smoke: $(VENV)/test.stamp ## try the stack that is up; it leaves accounts of its own behind
+	@deploy/need-docker
+	@$(PYTEST) deploy/smoke/outside
+	@$(COMPOSE) build --quiet smoke
+	@SMOKE_REPLICAS="$$(for service in quote-svc prediction-svc subscription-svc; do \
+			echo "$$service=$$($(COMPOSE) ps --quiet $$service | wc -l)"; done)" \
+		$(COMPOSE) run --rm --no-TTY smoke
+
+.PHONY: doctor backup restore
+doctor: setup ## what is wrong, and what to do: the stack where it is up, else what `make run` needs
+	@$(BIN)/python deploy/doctor.py
+backup: | $(BIN)/python ## back up the stack if it is up, else the data folder, into backups/ (or OUT=FILE)
+	@$(BIN)/python deploy/backup.py backup $(if $(OUT),--out '$(OUT)')
+restore: | $(BIN)/python ## restore FILE=…; FORCE=1 where there is something to replace
+	@test -n "$(FILE)" || { echo "Say which: make restore FILE=backups/…" >&2; exit 2; }
+	@$(BIN)/python deploy/backup.py restore '$(FILE)' $(if $(FORCE),--force)
+
 ##### test
 
 .PHONY: test test-unit test-rpc test-web test-e2e test-browser
 test: $(VENV)/test.stamp ## all tests but the browser's
-	@$(PYTEST) $(foreach p,$(PACKAGES),$(p)/tests) tests/e2e
+	@$(PYTEST) $(foreach p,$(PACKAGES),$(p)/tests) deploy/tests tests/e2e
 test-unit: $(VENV)/test.stamp ## pure tests
 	@$(PYTEST) $(wildcard $(PACKAGES:=/tests/unit))
 test-rpc: $(VENV)/test.stamp ## the services over real channels
@@ -55,6 +94,11 @@ test-browser: $(VENV)/dev.stamp ## the pages in a browser (needs Chromium: CHROM
 test-long: $(VENV)/test.stamp ## what takes long: loops of kill -9
 	@FORETICK_KILLS=20 $(PYTEST) quote-svc/tests/unit/test_quote_store.py -k kill
 
+.PHONY: test-faults
+test-faults: $(VENV)/test.stamp ## a stack of its own, disturbed: replicas replaced, PostgreSQL away, wiped and restored
+	@deploy/need-docker
+	@$(PYTEST) -s tests/faults
+
 .PHONY: bench
 bench: $(VENV)/run.stamp ## what things cost, side by side, as ratios
 	@$(BIN)/python bench/history_columns.py
@@ -64,8 +108,8 @@ bench: $(VENV)/run.stamp ## what things cost, side by side, as ratios
 .PHONY: check format protos protos-check lock
 check: $(VENV)/dev.stamp protos-check ## formatting, lint, types, contracts
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
-	@$(BIN)/mypy $(PACKAGES:=/src) protos/gen protos/generate.py deploy bench
-	@for tests in $(TESTS); do MYPYPATH=deploy:tests/e2e:quote-svc/tests/yahoo $(BIN)/mypy $$tests || exit 1; done
+	@MYPYPATH=deploy:tests/postgres $(BIN)/mypy $(PACKAGES:=/src) protos/gen protos/generate.py $(wildcard deploy/*.py) bench conftest.py
+	@for tests in $(TESTS); do MYPYPATH=deploy:deploy/smoke/outside:tests/e2e:tests/faults:tests/postgres:quote-svc/tests/yahoo $(BIN)/mypy $$tests || exit 1; done
 	@PATH="$(CURDIR)/$(BIN):$$PATH" && cd protos && npm ci --silent --ignore-scripts --no-audit --no-fund && npm exec --silent -- buf lint && npm exec --silent -- buf format --diff --exit-code
 format: $(VENV)/dev.stamp ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
@@ -75,9 +119,12 @@ protos-check: $(VENV)/dev.stamp
 	@$(BIN)/python protos/generate.py $(VENV)/generated
 	@diff -r -x __pycache__ $(VENV)/generated protos/gen \
 		|| { echo "protos/gen differs from the contracts: run 'make protos'"; exit 1; }
+# Foretick's own packages are copied into the images.
+NOT_LOCKED := $(patsubst %,--no-emit-package foretick-%,$(PACKAGES:-svc=))
 lock: $(VENV)/dev.stamp ## renew the hashed locks in requirements/
 	@cd requirements && ../$(LOCK) --upgrade dev.in -o dev.txt && \
-		for level in run test; do ../$(LOCK) -c dev.txt $$level.in -o $$level.txt; done
+		for level in run test gateway quote-svc prediction-svc subscription-svc smoke; do \
+			../$(LOCK) -c dev.txt $(NOT_LOCKED) $$level.in -o $$level.txt || exit 1; done
 
 .PHONY: clean
 clean: ## remove .venv and caches, never your data

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import asyncpg  # type: ignore[import-untyped]  # it has no types
+import asyncpg
 
 URL = next(Path("/run/secrets").glob("*_DATABASE_URL")).read_text().strip()
 DATABASES = ("quote", "prediction", "subscription", "postgres", "template1")

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from foretick_rpc.commands import run_command, service_parser
 from prediction_svc.app import running
-from prediction_svc.evaluating import evaluate
+from prediction_svc.evaluating import FORECASTERS, Evaluation, evaluate, table
+from prediction_svc.progress import ProgressBar
+from prediction_svc.recipe import HORIZONS
 from prediction_svc.settings import PredictionSettings
 
 
@@ -20,18 +22,25 @@ def main(arguments: Sequence[str]) -> int:
     command.add_argument("--prices", type=Path, required=True, help="bars as .csv or .csv.gz")
     command.add_argument("--start", type=_date, help="first target session, YYYY-MM-DD")
     command.add_argument("--end", type=_date, help="last target session, YYYY-MM-DD")
-    command.add_argument("--forecaster", choices=("model", "no-learning"), default="model")
+    command.add_argument("--horizon", type=int, choices=HORIZONS, default=1, help="sessions ahead")
+    command.add_argument("--forecaster", choices=FORECASTERS, default="model")
     command.add_argument("--out", type=Path, required=True, help="where forecasts are written")
     chosen = parser.parse_args(arguments)
     if chosen.command != "evaluate":
         return run_command(chosen.command, PredictionSettings, running, "prediction_svc")
+    asked = Evaluation(
+        prices=chosen.prices,
+        start=chosen.start,
+        end=chosen.end,
+        horizon=chosen.horizon,
+        forecaster=chosen.forecaster,
+        out=chosen.out,
+    )
     try:
-        rows = evaluate(
-            chosen.prices, chosen.start, chosen.end, chosen.forecaster == "model", chosen.out
-        )
+        record = evaluate(asked, ProgressBar())
     except (OSError, EOFError, ValueError) as error:
         command.error(str(error))
-    print(f"{rows} forecasts written to {chosen.out}")
+    print(f"forecasts written to {asked.out}\n{table(record)}")
     return 0
 
 

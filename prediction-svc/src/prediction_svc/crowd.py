@@ -1,17 +1,21 @@
 """What holds across symbols at one instant, whatever their order or number."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from prediction_svc.histories import Floats, Ints
-from prediction_svc.panel import Panel
+
+if TYPE_CHECKING:  # the panel itself is built with this module
+    from prediction_svc.panel import Panel
 
 FRESH_SECONDS = 7 * 86_400  # a symbol that closed longer ago tells nothing of the market now
 PEERS = 20
 _FIXED_POINT = 2.0**32
 
 
-def fresh_rows(panel: Panel, instants: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+def fresh_rows(panel: "Panel", instants: Ints) -> tuple[Ints, NDArray[np.bool_]]:
     """Return the latest closed row of each symbol at each instant, and whether it is fresh.
 
     Both of shape (instants, S); a symbol without a closed row is not fresh.
@@ -35,8 +39,8 @@ def means_across(values: Floats, among: NDArray[np.bool_]) -> Floats:
     return np.where(count > 0, total / _FIXED_POINT / np.maximum(count, 1), np.nan)
 
 
-def ranks_among_peers(panel: Panel, values: Floats) -> Floats:
-    """Rank of each row among the symbols that closed at the same instant, in (−.5, .5).
+def ranks_among_peers(panel: "Panel", values: Floats) -> Floats:
+    """Rank of each row among its group's symbols that closed at the same instant, in (−.5, .5).
 
     Ties are averaged; 0 where there is no value or fewer than 20 peers with one.
     """
@@ -44,7 +48,8 @@ def ranks_among_peers(panel: Panel, values: Floats) -> Floats:
     rows = np.flatnonzero(np.isfinite(values))
     if not len(rows):
         return ranks
-    _, instant_of = panel.instants
+    # one number for each instant and group
+    instant_of = panel.instants[1] * len(panel.groups) + panel.group_of[panel.symbol_of]
     order = rows[np.lexsort((values[rows], instant_of[rows]))]
     instant, value = instant_of[order], values[order]
     place = np.arange(len(order))

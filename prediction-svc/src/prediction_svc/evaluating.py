@@ -1,65 +1,106 @@
 """Walk-forward over a file of bars, with the code that the service forecasts with."""
 
 import csv
-import gzip
-import sys
-from collections import defaultdict
-from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TextIO
+from typing import Literal
 
 import numpy as np
 
+from prediction_svc.bar_file import read_bars
 from prediction_svc.features import build_features
 from prediction_svc.fits import EPOCH, fits_of
-from prediction_svc.histories import Floats, History, Ints, clean_history
+from prediction_svc.forecasting import (
+    Forecasts,
+    backtest,
+    farther,
+    naive,
+    record_of,
+    usable_rows,
+    without_learning,
+)
+from prediction_svc.histories import Ints
 from prediction_svc.panel import Panel, build_panel
-from prediction_svc.quantiles import Moves, move_quantiles, no_learning_scale
+from prediction_svc.progress import ProgressBar
+from prediction_svc.quantiles import Predictions
 from prediction_svc.recipe import LEVELS, Recipe
+from prediction_svc.record import (
+    Estimate,
+    Record,
+    pooled_coverage,
+    pooled_skill,
+    rank_correlation,
+)
 
-PRICES = ("open", "high", "low", "close", "volume")
-SECONDS_IN_A_DAY = 86_400
+Forecaster = Literal["model", "no-learning", "base-rate"]
+FORECASTERS: tuple[Forecaster, ...] = ("model", "no-learning", "base-rate")
+_NONE = "the file has no session in these dates with enough history before it"
 
 
-def evaluate(prices: Path, start: date | None, end: date | None, by_model: bool, out: Path) -> int:
-    """Forecast each session of the file from those before it; return how many rows were written.
+@dataclass(frozen=True)
+class Evaluation:
+    """What was asked for; `start` and `end` bound the target session."""
 
-    `start` and `end` bound the target session. Columns: symbol, asof_date, target_date and a
-    quantile of the simple return in percent for each level. Raises ValueError where the file is
-    not one of bars, or too short, and OSError where it can't be read.
+    prices: Path
+    start: date | None
+    end: date | None
+    horizon: int
+    forecaster: Forecaster
+    out: Path
+
+
+def evaluate(asked: Evaluation, bar: ProgressBar) -> Record:
+    """Forecast each session of the file from those before it, write it down and score it.
+
+    Columns of the file written: symbol, asof_date, target_date, a quantile of the simple return in
+    percent for each level, p_up and score. Raises ValueError where the prices are no bars, or too
+    short, and OSError where they can't be read.
     """
-    if not out.parent.is_dir():
-        raise ValueError(f"{out.parent} is not a folder")
+    if not asked.out.parent.is_dir():
+        raise ValueError(f"{asked.out.parent} is not a folder")
     recipe = Recipe()
-    panel = build_panel(read_bars(prices), recipe)
-    rows = _target_rows(panel, start, end, recipe)
-    if by_model:
-        scale = _walk_forward_scale(panel, rows, recipe)
-        moves = move_quantiles(panel, scale, rows, recipe.min_model_sessions, recipe)
-    else:
-        scale = no_learning_scale(panel)
-        moves = move_quantiles(panel, scale, rows, recipe.min_residual_sessions, recipe)
-    written = _write(panel, moves, out)
-    if not written:
-        raise ValueError("the file has no session in these dates with enough history before it")
-    return written
+    bar.show(0.0, "reading bars")
+    panel = build_panel(read_bars(asked.prices), recipe)
+    wanted = _target_rows(panel, asked, recipe)
+    predicted = _predictions(panel, wanted, asked, recipe, bar)
+    bar.show(0.85, "forecasting")
+    # the width control needs forecasts from before the first that is asked for
+    rows = usable_rows(panel, predicted, recipe)
+    rows = rows[panel.seconds[rows] <= panel.seconds[wanted].max()]
+    forecasts, _ = backtest(panel, predicted, rows, recipe)
+    forecasts = forecasts.chosen(np.isin(forecasts.rows, wanted) & forecasts.made)
+    if not len(forecasts.rows):
+        raise ValueError(_NONE)
+    _write(panel, forecasts, asked.out)
+    bar.show(0.95, "scoring")
+    record = record_of(panel, forecasts, recipe)
+    bar.show(1.0, f"{len(forecasts.rows)} forecasts written to {asked.out}")
+    return record
 
 
-def _target_rows(panel: Panel, start: date | None, end: date | None, recipe: Recipe) -> Ints:
-    has_target = np.isfinite(panel.next_returns) & (panel.own_session + 1 >= recipe.min_bars)
+def _target_rows(panel: Panel, asked: Evaluation, recipe: Recipe) -> Ints:
+    ahead = np.arange(len(panel.days)) + asked.horizon
+    has_target = ahead < panel.starts[1:][panel.symbol_of]
+    has_target &= panel.own_session + 1 >= recipe.min_bars
     rows = np.flatnonzero(has_target).astype(np.int64)
-    target_days = panel.days[rows + 1]
-    first = (start - EPOCH).days if start else -np.inf
-    last = (end - EPOCH).days if end else np.inf
+    target_days = panel.days[rows + asked.horizon]
+    first = (asked.start - EPOCH).days if asked.start else -np.inf
+    last = (asked.end - EPOCH).days if asked.end else np.inf
     chosen = rows[(target_days >= first) & (target_days <= last)]
     if not len(chosen):
-        raise ValueError("the file has no session in these dates with enough history before it")
+        raise ValueError(_NONE)
     return chosen
 
 
-def _walk_forward_scale(panel: Panel, rows: Ints, recipe: Recipe) -> Floats:
-    from prediction_svc.scale_model import model_scale, train  # noqa: PLC0415 - loads XGBoost
+def _predictions(
+    panel: Panel, rows: Ints, asked: Evaluation, recipe: Recipe, bar: ProgressBar
+) -> Predictions:
+    if asked.forecaster == "base-rate":
+        return naive(panel, asked.horizon, recipe)
+    if asked.forecaster == "no-learning":
+        return without_learning(panel, asked.horizon, recipe)
+    from prediction_svc.fitting import predictions, train  # noqa: PLC0415 - loads XGBoost
 
     features = build_features(panel)
     first, last = int(panel.seconds[rows].min()), int(panel.seconds[rows].max())
@@ -67,67 +108,44 @@ def _walk_forward_scale(panel: Panel, rows: Ints, recipe: Recipe) -> Floats:
     before = sum(fit.second <= first for fit in fits)
     fits = fits[max(0, before - recipe.fits) :]
     models = []
-    for done, fit in enumerate(fits, 1):
+    for done, fit in enumerate(fits):
+        stage = f"training model {done + 1} of {len(fits)} ({fit.session_date})"
+        bar.show(0.1 + 0.75 * done / len(fits), stage)
         models.append(train(panel, features, fit, recipe))
-        _progress(f"model {done} of {len(fits)} ({fit.session_date})", done == len(fits))
-    return model_scale(panel, features, [model for model in models if model is not None])
+    trained = [model for model in models if model is not None]
+    of_next = predictions(panel, features, trained, recipe)
+    return of_next if asked.horizon == 1 else farther(panel, of_next, asked.horizon)
 
 
-def _progress(text: str, last: bool) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{text}", end="\n" if last else "", file=sys.stderr, flush=True)
-
-
-def _write(panel: Panel, moves: Moves, out: Path) -> int:
-    made = np.isfinite(moves.quantiles).all(axis=1)
-    rows, percents = moves.rows[made], 100 * np.expm1(moves.quantiles[made])
+def _write(panel: Panel, forecasts: Forecasts, out: Path) -> None:
+    rows, percents = forecasts.rows, 100 * np.expm1(forecasts.quantiles)
     as_of = panel.days[rows].astype("datetime64[D]").astype(str)
-    target = panel.days[rows + 1].astype("datetime64[D]").astype(str)
+    target = panel.days[rows + forecasts.horizon].astype("datetime64[D]").astype(str)
     with out.open("w", newline="") as file:
         writer = csv.writer(file)
         names = [f"q{round(100 * level):02d}" for level in LEVELS]
-        writer.writerow(["symbol", "asof_date", "target_date", *names])
-        for row, seen, session, quantiles in zip(rows, as_of, target, percents, strict=True):
+        writer.writerow(["symbol", "asof_date", "target_date", *names, "p_up", "score"])
+        for i, row in enumerate(rows):
             symbol = panel.symbols[panel.symbol_of[row]]
-            writer.writerow([symbol, seen, session, *(f"{q:.6f}" for q in quantiles)])
-    return len(rows)
+            numbers = (*percents[i], forecasts.p_up[i], forecasts.score[i])
+            writer.writerow([symbol, as_of[i], target[i], *(f"{x:.6f}" for x in numbers)])
 
 
-def read_bars(path: Path) -> list[History]:
-    """Read `symbol,date,open,high,low,close,volume`; symbols of one date close together.
-
-    Raises ValueError that names the line where one is broken.
-    """
-    with _open(path) as file:
-        reader = csv.DictReader(file)
-        absent = {"symbol", "date", *PRICES} - set(reader.fieldnames or ())
-        if absent:
-            raise ValueError(f"{path} lacks the columns {', '.join(sorted(absent))}")
-        bars: dict[str, list[tuple[int, tuple[float, ...]]]] = defaultdict(list)
-        for symbol, bar in _bars(path, reader):
-            bars[symbol].append(bar)
-    return [_history(symbol, sorted(own)) for symbol, own in bars.items()]
-
-
-def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", newline="")
-    return path.open(newline="")
+def table(record: Record) -> str:
+    """The scores of an evaluation for people, a line each."""
+    if not len(record):
+        return "nothing to score: no outcome is known yet"
+    dates = len(np.unique(record.target_days))
+    lines = [f"horizon {record.horizon}: {len(record):,} forecasts on {dates:,} target dates"]
+    names = ("EWMA-normal", "EWMA × empirical", "250-day sd × empirical")
+    for baseline, name in enumerate(names):
+        lines.append(_line(f"pinball skill against {name}", pooled_skill(record, baseline)))
+    lines.append(_line("share of outcomes in the 80 % band", pooled_coverage(record)))
+    if (correlation := rank_correlation(record)) is not None:
+        told = f"{correlation.value:8.4f}  (t {correlation.t:.1f}, {correlation.dates:,} dates)"
+        lines.append(f"{'rank correlation of the score':42}{told}")
+    return "\n".join(lines)
 
 
-def _bars(
-    path: Path, reader: "csv.DictReader[str]"
-) -> Iterator[tuple[str, tuple[int, tuple[float, ...]]]]:
-    for row in reader:
-        try:
-            day = (date.fromisoformat(row["date"]) - EPOCH).days
-            yield row["symbol"], (day, tuple(float(row[name] or "nan") for name in PRICES))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path} line {reader.line_num}: {error}") from error
-
-
-def _history(symbol: str, bars: list[tuple[int, tuple[float, ...]]]) -> History:
-    days = np.array([day for day, _ in bars], dtype=np.int64)
-    columns = np.array([values for _, values in bars], dtype=np.float64)
-    named = {f"{name}s": columns[:, i] for i, name in enumerate(PRICES)}
-    return clean_history(symbol, days, (days + 1) * SECONDS_IN_A_DAY, named)
+def _line(name: str, estimate: Estimate) -> str:
+    return f"{name:42}{estimate.value:8.2%}  ({estimate.low:.2%} to {estimate.high:.2%})"

@@ -1,4 +1,4 @@
-"""What the scale model sees of each session: its own past, and the market as of its close."""
+"""What the models see of each session: its own past, and the market as of its close."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,15 @@ from numpy.typing import NDArray
 
 from prediction_svc import rolling
 from prediction_svc.crowd import fresh_rows, means_across, ranks_among_peers
-from prediction_svc.histories import Floats, History
+from prediction_svc.histories import KINDS, Floats, History, Ints
 from prediction_svc.panel import Panel, garman_klass
 
 Own = dict[str, Floats]
+RANKED = ("log σ", "move 1", "move 5", "move 21", "move 250", "volume 1", "|z| 5")
+OF_THE_MARKET = (
+    *("log σ", "|z| 1", "|z| 5", "|z| 21", "sd 5", "range 1", "volume 1"),
+    *("move 1", "move 5", "move 21", "move 63"),
+)
 
 
 @dataclass(frozen=True)
@@ -21,27 +26,44 @@ class Features:
     values: NDArray[np.float32]
 
 
-def build_features(panel: Panel) -> Features:
-    """Features of every row of the panel, from bars that had closed at the row's own close."""
+def build_features(panel: Panel, since: int = 0) -> Features:
+    """Features of every row of the panel, from bars that had closed at the row's own close.
+
+    Rows that closed before the instant `since` are left missing, which saves time; the others are
+    the same to the bit.
+    """
     # what can't be divided is missing
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        columns = _columns(panel)
-        values = np.stack(list(columns.values()), axis=1, dtype=np.float32, casting="same_kind")
+        columns = _columns(panel, since)
+        values = np.full((len(panel.seconds), len(columns)), np.nan, dtype=np.float32)
+        kept = np.flatnonzero(panel.seconds >= since)
+        for i, column in enumerate(columns.values()):
+            values[kept, i] = column
     values[~np.isfinite(values)] = np.nan
     return Features(tuple(columns), values)
 
 
-def _columns(panel: Panel) -> Own:
+def _columns(panel: Panel, since: int) -> Own:
     own = [
         own_features(history, panel.sigma[panel.rows(i)], panel.return_sigma[panel.rows(i)])
         for i, history in enumerate(panel.histories)
     ]
-    columns = {name: np.concatenate([part[name] for part in own]) for name in own[0]}
-    columns |= market_features(panel, columns)
-    return columns | {
-        f"rank of {name}": ranks_among_peers(panel, columns[name])
-        for name in ("log σ", "move 1", "move 21", "volume 1", "|z| 5")
+    firsts = [int(np.searchsorted(history.close_seconds, since)) for history in panel.histories]
+    columns = {
+        name: np.concatenate([part[name][first:] for part, first in zip(own, firsts, strict=True)])
+        for name in own[0]
     }
+    kept = panel.seconds >= since
+    whole = {name: np.concatenate([part[name] for part in own]) for name in OF_THE_MARKET}
+    columns |= market_features(panel, whole, panel.seconds[kept])
+    columns["log σ to market"] = columns["log σ"] - columns["market log σ"]
+    kinds = [KINDS.index(name.split(":")[0]) for name in panel.groups]
+    columns["kind"] = np.array(kinds, dtype=np.float64)[panel.group_of[panel.symbol_of[kept]]]
+    for name in RANKED:
+        values = np.full(len(panel.seconds), np.nan)
+        values[kept] = columns[name]
+        columns[f"rank of {name}"] = ranks_among_peers(panel, values)[kept]
+    return columns
 
 
 def own_features(history: History, sigma: Floats, return_sigma: Floats) -> Own:
@@ -55,9 +77,11 @@ def own_features(history: History, sigma: Floats, return_sigma: Floats) -> Own:
     for sessions in (1, 5, 21, 63, 250):
         moved = rolling.change(logs, sessions)
         columns[f"move {sessions}"] = moved / (sigma * np.sqrt(sessions))
+    of_returns = rolling.Windows(returns)
     for sessions in (5, 10, 21, 63, 125, 250):
-        columns[f"sd {sessions}"] = _log(rolling.deviation(returns, sessions) / sigma)
+        columns[f"sd {sessions}"] = _log(of_returns.deviation(sessions) / sigma)
     columns |= _size_features(sizes)
+    columns |= _direction_features(returns / before, columns["move 1"])
     columns |= _range_features(history, returns, sigma)
     columns |= _volume_features(history)
     columns |= _calendar_features(history)
@@ -70,14 +94,27 @@ def _log(ratio: Floats) -> Floats:
 
 def _size_features(sizes: Floats) -> Own:
     columns: Own = {"|z| 1": sizes, "|z| before": np.append(np.nan, sizes[:-1])}
+    of_sizes = rolling.Windows(sizes)
     for sessions in (5, 21, 63, 250):
-        columns[f"|z| {sessions}"] = rolling.mean(sizes, sessions)
+        columns[f"|z| {sessions}"] = of_sizes.mean(sessions)
     columns["largest |z| 10"] = rolling.maximum(sizes, 10)
     columns["largest |z| 63"] = rolling.maximum(sizes, 63)
     columns["sessions since the largest |z|"] = rolling.sessions_since_maximum(sizes, 63)
     # company reports come about every 63 sessions
     for reports in (1, 2, 4):
         columns[f"|z| {reports} quarters ago"] = rolling.maximum(sizes, 5, 63 * reports - 4)
+    return columns
+
+
+def _direction_features(moves: Floats, last: Floats) -> Own:
+    # how far moves of one direction have followed each other, and what the last one then means
+    products = moves * np.append(np.nan, moves[:-1])
+    of_products, of_squares = rolling.Windows(products), rolling.Windows(moves * moves)
+    columns: Own = {}
+    for sessions in (63, 250):
+        follows = of_products.mean(sessions) / of_squares.mean(sessions)
+        columns[f"autocorrelation {sessions}"] = follows
+        columns[f"followed move {sessions}"] = follows * last
     return columns
 
 
@@ -93,23 +130,22 @@ def _range_features(history: History, returns: Floats, sigma: Floats) -> Own:
         "gap share": rolling.mean(gap * gap, 63) / rolling.mean(returns * returns, 63),
         "close in range": (history.closes - history.lows) / (history.highs - history.lows + 1e-12),
     }
+    of_width, of_variance = rolling.Windows(width), rolling.Windows(variance)
     for sessions in (5, 21, 63):
-        columns[f"range {sessions}"] = _log(rolling.mean(width, sessions) / sigma)
+        columns[f"range {sessions}"] = _log(of_width.mean(sessions) / sigma)
     for sessions in (5, 21):
-        columns[f"Garman-Klass {sessions}"] = _log(
-            np.sqrt(rolling.mean(variance, sessions)) / sigma
-        )
+        columns[f"Garman-Klass {sessions}"] = _log(np.sqrt(of_variance.mean(sessions)) / sigma)
     return columns
 
 
 def _volume_features(history: History) -> Own:
     traded = _log(history.volumes)
-    usual, spread = rolling.mean(traded, 63), rolling.deviation(traded, 63)
-    spread = np.maximum(spread, 1e-3)
+    of_traded = rolling.Windows(traded)
+    usual, spread = of_traded.mean(63), np.maximum(of_traded.deviation(63), 1e-3)
     return {
         "volume 1": (traded - usual) / spread,
-        "volume 5": (rolling.mean(traded, 5) - usual) / spread,
-        "volume 21": (rolling.mean(traded, 21) - usual) / spread,
+        "volume 5": (of_traded.mean(5) - usual) / spread,
+        "volume 21": (of_traded.mean(21) - usual) / spread,
     }
 
 
@@ -123,9 +159,12 @@ def _calendar_features(history: History) -> Own:
     }
 
 
-def market_features(panel: Panel, own: Own) -> Own:
-    """The latest closed session of every symbol, averaged as of the instant of each row's close."""
-    instants, instant_of = panel.instants
+def market_features(panel: Panel, own: Own, seconds: Ints) -> Own:
+    """The latest closed session of every symbol, averaged as of each of the instants.
+
+    `own` are features of every row of the panel, shape (N,); the result has the instants' shape.
+    """
+    instants, instant_of = np.unique(seconds, return_inverse=True)
     latest, fresh = fresh_rows(panel, instants)
     moves = own["move 1"]
 
@@ -148,6 +187,4 @@ def market_features(panel: Panel, own: Own) -> Own:
         "breadth 63": average(np.where(np.isnan(own["move 63"]), np.nan, own["move 63"] > 0)),
         "togetherness": mean_move * mean_move / mean_square,
     }
-    columns = {name: values[instant_of] for name, values in across.items()}
-    columns["log σ to market"] = own["log σ"] - columns["market log σ"]
-    return columns
+    return {name: values[instant_of] for name, values in across.items()}

@@ -10,6 +10,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 COLUMNS = ("opens", "highs", "lows", "closes", "volumes")
+KINDS = ("equity", "24/7", "24/5", "fund")
+"""What a group's name begins with: stocks and the like trade by exchange, "equity:XNYS"."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class History:
     lows: Floats
     closes: Floats
     volumes: Floats
+    group: str = KINDS[0]
+    """Symbols that are calibrated together: one of KINDS, then ":" and the exchange if need be."""
 
     def __len__(self) -> int:
         return len(self.closes)
@@ -43,12 +47,18 @@ class History:
 
 
 def clean_history(
-    symbol: str, days: Ints, close_seconds: Ints, columns: Mapping[str, Floats]
+    symbol: str,
+    days: Ints,
+    close_seconds: Ints,
+    columns: Mapping[str, Floats],
+    group: str = KINDS[0],
 ) -> History:
     """Build a history: a bar without a close is left out, prices that are none become NaN.
 
-    Raises ValueError where columns differ in length or instants do not rise.
+    Raises ValueError where columns differ in length, instants do not rise or the group is unknown.
     """
+    if group.split(":", maxsplit=1)[0] not in KINDS:
+        raise ValueError(f"{symbol}: group {group!r} does not begin with one of {', '.join(KINDS)}")
     lengths = {len(days), len(close_seconds), *(len(columns[name]) for name in COLUMNS)}
     if len(lengths) != 1:
         raise ValueError(f"{symbol}: columns of different lengths {sorted(lengths)}")
@@ -57,7 +67,7 @@ def clean_history(
     if np.any(np.diff(close_seconds[keep]) <= 0):
         raise ValueError(f"{symbol}: instants of closes do not rise")
     kept = {name: _priced(columns[name][keep], name) for name in COLUMNS}
-    return History(symbol, days[keep], close_seconds[keep], **kept)
+    return History(symbol, days[keep], close_seconds[keep], group=group, **kept)
 
 
 def _priced(column: Floats, name: str) -> Floats:

@@ -5,101 +5,235 @@ to name its functions, and must not load the library.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from prediction_svc.features import build_features
+from prediction_svc.eligibility import WhyNot, why_not
+from prediction_svc.explanation import Explanation
+from prediction_svc.features import Features, build_features
 from prediction_svc.fits import Fit
-from prediction_svc.histories import Floats, History
+from prediction_svc.forecasting import (
+    Forecasts,
+    Standing,
+    backtest,
+    baselines,
+    farther,
+    forecast_latest,
+    record_of,
+    usable_rows,
+    without_learning,
+)
+from prediction_svc.histories import Floats, History, Ints
 from prediction_svc.models import TrainedModel, serving_model
 from prediction_svc.panel import Panel, build_panel
-from prediction_svc.quantiles import move_quantiles, no_learning_scale
-from prediction_svc.recipe import Recipe
-from prediction_svc.scores import Score, scorable_rows, score_symbols
+from prediction_svc.quantiles import Predictions
+from prediction_svc.recipe import HORIZON, HORIZONS, Recipe
+from prediction_svc.record import Record
+from prediction_svc.scores import UNSCORED, Score, score_records
+from prediction_svc.width import WidthState
 
 
 @dataclass(frozen=True)
 class SymbolForecast:
-    """Forecast of one symbol's next session, relative to its as-of close."""
+    """Forecast of one symbol's move over the next sessions, relative to its as-of close."""
 
     symbol: str
     as_of_day: int
     """Days since 1970-01-01."""
     close: float
     log_moves: tuple[float, ...]
-    """One for each of recipe.LEVELS, never falling."""
+    """One for each of recipe.LEVELS, strictly rising."""
     score: Score
     model_version: str
     """Empty where nothing was learned."""
+    horizon: int = HORIZON
+    p_up: float = 0.5
+    base_rate: float = 0.5
+    rank_score: float = 0.0
+    multiplier: float = 1.0
+    """Of the pool's drift: other than 1 only where the symbol's direction verdict stands."""
+    sigma: float = 0.0
+    """EWMA σ of the returns · √horizon, which scores divide by; 0 where it has too few bars."""
+    width_state: str = ""
+    """Digest of the width state that it was made with."""
+    baselines: tuple[tuple[float, ...], ...] = ()
+    """Log moves of the naive forecasters; empty where one of them has none."""
+    explanation: Explanation | None = None
 
 
 Batch = dict[str, SymbolForecast]
 
 
-def forecast_without_learning(histories: Sequence[History], recipe: Recipe) -> Batch:
-    """Forecast the next session of every symbol that has enough bars, by no-learning."""
+@dataclass(frozen=True)
+class Backtest:
+    """The recipe of one horizon, replayed over the histories at hand."""
+
+    standing: Standing
+    """After all that has resolved."""
+    record: Record
+    scores: Mapping[str, Score]
+
+
+def train_model(histories: Sequence[History], fit: Fit, recipe: Recipe) -> TrainedModel | None:
+    """Train the models of one fixed date; None where the histories are too short for them."""
+    from prediction_svc.fitting import train  # noqa: PLC0415 - see the module
+
     panel = build_panel(histories, recipe)
-    return _no_learning(panel, recipe)
+    return train(panel, build_features(panel), fit, recipe)
 
 
-def _no_learning(panel: Panel, recipe: Recipe) -> Batch:
-    return forecast_latest(panel, no_learning_scale(panel), recipe.min_residual_sessions, recipe)
+def refusals(histories: Sequence[History], recipe: Recipe) -> dict[str, WhyNot]:
+    """Symbols that are not forecast from their histories, each with its reason."""
+    reasons = {history.symbol: why_not(history, recipe) for history in histories}
+    return {symbol: reason for symbol, reason in reasons.items() if reason is not None}
+
+
+def backtest_horizons(
+    histories: Sequence[History],
+    models: Sequence[TrainedModel],
+    recipe: Recipe,
+    horizons: Sequence[int] = HORIZONS,
+) -> dict[int, Backtest]:
+    """Replay each horizon over the histories; without models the no-learning forecaster.
+
+    The models are those of fixed dates, rising; each answers from its fit to the next one's.
+    """
+    panel = build_panel(histories, recipe)
+    features = _features(panel, models)
+    predicted = _predictions(panel, features, models, horizons, recipe)
+    return {horizon: _backtest(panel, of, recipe) for horizon, of in predicted.items()}
+
+
+def forecast_horizons(
+    histories: Sequence[History],
+    models: Sequence[TrainedModel],
+    standing: Mapping[int, Standing],
+    recipe: Recipe,
+) -> dict[int, Batch]:
+    """Forecast every symbol that can be, at each horizon in `standing`.
+
+    A symbol that the models cannot answer for is forecast without learning. The scores are left
+    empty: they are those of the last backtest, or of the ledger.
+    """
+    refused = refusals(histories, recipe)
+    panel = build_panel(histories, recipe)
+    features = _features(panel, models)
+    predicted = _predictions(panel, features, models, tuple(standing), recipe)
+    batches = {h: _batch(panel, of, standing[h], recipe) for h, of in predicted.items()}
+    if features is not None:
+        told = _told_by_models(panel, features, models)
+        for horizon, made in batches.items():
+            by_models = {s: replace(one, **told[s]) for s, one in made.items()}
+            rest = {} if len(made) == len(panel.symbols) else _unlearned(panel, horizon, recipe)
+            batches[horizon] = rest | by_models
+    return {
+        h: {s: one for s, one in made.items() if s not in refused} for h, made in batches.items()
+    }
+
+
+def forecast_without_learning(histories: Sequence[History], recipe: Recipe) -> Batch:
+    """Forecast and score the next session of every symbol that can be, by no-learning."""
+    return forecast_with_models(histories, [], recipe)
 
 
 def forecast_with_models(
     histories: Sequence[History], models: Sequence[TrainedModel], recipe: Recipe
 ) -> Batch:
-    """Forecast by the scale model; a symbol that it cannot answer for, by no-learning.
-
-    The models are those of fixed dates, rising; each answers from its fit to the next one's.
-    """
-    from prediction_svc.scale_model import model_scale  # noqa: PLC0415 - see the module
-
-    panel = build_panel(histories, recipe)
-    scale = model_scale(panel, build_features(panel), models)
-    versions = {
-        symbol: serving_model(models, second).version
-        for symbol, second in zip(panel.symbols, panel.seconds[panel.last_rows], strict=True)
-        if second >= models[0].fit.second
+    """Forecast the next session by the models, and score each symbol on a backtest."""
+    tested = backtest_horizons(histories, models, recipe, (HORIZON,))[HORIZON]
+    batch = forecast_horizons(histories, models, {HORIZON: tested.standing}, recipe)[HORIZON]
+    return {
+        symbol: replace(made, score=tested.scores.get(symbol, UNSCORED))
+        for symbol, made in batch.items()
     }
-    made = forecast_latest(panel, scale, recipe.min_model_sessions, recipe, versions)
-    if len(made) == len(panel.symbols):
-        return made
-    return _no_learning(panel, recipe) | made
 
 
-def forecast_latest(
+def _features(panel: Panel, models: Sequence[TrainedModel]) -> Features | None:
+    # of the rows that the models answer for
+    return build_features(panel, min(model.fit.second for model in models)) if models else None
+
+
+def _predictions(
     panel: Panel,
-    scale: Floats,
-    least_sessions: int,
+    features: Features | None,
+    models: Sequence[TrainedModel],
+    horizons: Sequence[int],
     recipe: Recipe,
-    versions: Mapping[str, str] = MappingProxyType({}),
-) -> Batch:
-    """Forecast each symbol's next session and score the scale on the sessions before."""
-    scored = scorable_rows(panel, scale, recipe)
-    rows = np.concatenate((scored, panel.last_rows))
-    moves = move_quantiles(panel, scale, rows, least_sessions, recipe)
-    scores = score_symbols(panel, moves.first(len(scored)), recipe)
-    batch: Batch = {}
-    latest = moves.quantiles[len(scored) :]
-    for symbol, row, quantiles in zip(panel.symbols, panel.last_rows, latest, strict=True):
-        if np.isfinite(quantiles).all() and panel.own_session[row] + 1 >= recipe.min_bars:
-            batch[symbol] = SymbolForecast(
-                symbol=symbol,
-                as_of_day=int(panel.days[row]),
-                close=float(panel.closes[row]),
-                log_moves=tuple(float(move) for move in quantiles),
-                score=scores[symbol],
-                model_version=versions.get(symbol, ""),
-            )
+) -> dict[int, Predictions]:
+    if features is None:
+        return {horizon: without_learning(panel, horizon, recipe) for horizon in horizons}
+    from prediction_svc.fitting import predictions  # noqa: PLC0415 - see the module
+
+    of_next = predictions(panel, features, models, recipe)
+    return {h: of_next if h == HORIZON else farther(panel, of_next, h) for h in horizons}
+
+
+def _backtest(panel: Panel, predicted: Predictions, recipe: Recipe) -> Backtest:
+    rows = usable_rows(panel, predicted, recipe)
+    forecasts, standing = backtest(panel, predicted, rows, recipe)
+    record = record_of(panel, forecasts, recipe)
+    return Backtest(standing, record, score_records(record, recipe))
+
+
+def _batch(panel: Panel, predicted: Predictions, carried: Standing, recipe: Recipe) -> Batch:
+    forecasts = forecast_latest(panel, predicted, carried, recipe)
+    of = forecasts.rows, forecasts.horizon
+    naive_ones = np.stack(baselines(panel, *of, recipe), axis=1)
+    digests = [carried.states.get(name, WidthState()).digest() for name in panel.groups]
+    batch = {}
+    for i in np.flatnonzero(forecasts.made).tolist():
+        digest = digests[panel.group_of[i]]
+        batch[panel.symbols[i]] = _symbol_forecast(panel, forecasts, naive_ones[i], digest, i)
     return batch
 
 
-def train_model(histories: Sequence[History], fit: Fit, recipe: Recipe) -> TrainedModel | None:
-    """Train the model of one fixed date; None where the histories are too short for it."""
-    from prediction_svc.scale_model import train  # noqa: PLC0415 - see the module
+def _symbol_forecast(
+    panel: Panel, forecasts: Forecasts, naive_ones: Floats, width_state: str, i: int
+) -> SymbolForecast:
+    row = forecasts.rows[i]
+    sigma = float(panel.return_sigma[row] * np.sqrt(forecasts.horizon))
+    told = np.isfinite(naive_ones).all()
+    return SymbolForecast(
+        symbol=panel.symbols[i],
+        as_of_day=int(panel.days[row]),
+        close=float(panel.closes[row]),
+        log_moves=tuple(forecasts.quantiles[i].tolist()),
+        score=UNSCORED,
+        model_version="",
+        horizon=forecasts.horizon,
+        p_up=float(forecasts.p_up[i]),
+        base_rate=float(forecasts.base_rate[i]),
+        rank_score=float(forecasts.score[i]),
+        multiplier=float(forecasts.multiplier[i]),
+        sigma=sigma if np.isfinite(sigma) else 0.0,
+        width_state=width_state,
+        baselines=tuple(tuple(q.tolist()) for q in naive_ones) if told else (),
+    )
 
-    panel = build_panel(histories, recipe)
-    return train(panel, build_features(panel), fit, recipe)
+
+def _told_by_models(
+    panel: Panel, features: Features, models: Sequence[TrainedModel]
+) -> dict[str, dict[str, Any]]:
+    # which model answers for each symbol, and why it predicts what it does
+    from prediction_svc.explaining import explain  # noqa: PLC0415 - see the module
+
+    by_model: dict[str, list[int]] = {}
+    versions = {model.version: model for model in models}
+    for i, second in enumerate(panel.seconds[panel.last_rows].tolist()):
+        if second >= models[0].fit.second:
+            by_model.setdefault(serving_model(models, second).version, []).append(i)
+    told: dict[str, dict[str, Any]] = {}
+    for version, indices in by_model.items():
+        rows: Ints = panel.last_rows[indices]
+        explanations = explain(versions[version], features, rows)
+        for i, explanation in zip(indices, explanations, strict=True):
+            told[panel.symbols[i]] = {"model_version": version, "explanation": explanation}
+    return told
+
+
+def _unlearned(panel: Panel, horizon: int, recipe: Recipe) -> Batch:
+    predicted = without_learning(panel, horizon, recipe)
+    carried = _backtest(panel, predicted, recipe).standing
+    return _batch(panel, predicted, carried, recipe)

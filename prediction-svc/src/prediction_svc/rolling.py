@@ -1,9 +1,7 @@
-"""Windows over one symbol's own sessions that end at the session, never later.
+"""Windows over symbols' own sessions that end at the session, never later.
 
 Sums run from the first bar on in order, so bars added later change no earlier bit.
 """
-
-import math
 
 import numpy as np
 
@@ -13,37 +11,70 @@ from prediction_svc.histories import Floats, Ints
 def ewma(values: Floats, decay: float) -> Floats:
     """Exponentially weighted mean, seeded expandingly; NaN carries the level on.
 
-    The k-th value seen weighs max(1/k, 1 - decay): a plain mean until the decay takes over.
+    values (n,) or (n, symbols). The k-th value seen weighs max(1/k, 1 - decay): a plain mean until
+    the decay takes over.
     """
-    level, seen = math.nan, 0
-    levels: list[float] = []
-    for value in values.tolist():
-        if not math.isnan(value):
-            seen += 1
-            level = value if seen == 1 else level + max(1 / seen, 1 - decay) * (value - level)
-        levels.append(level)
-    return np.array(levels, dtype=np.float64)
+    level = np.full(values.shape[1:], np.nan)
+    seen = np.zeros(values.shape[1:])
+    levels = np.empty_like(values, dtype=np.float64)
+    for t, value in enumerate(values):
+        there = ~np.isnan(value)
+        seen = seen + there
+        weight = np.maximum(1 / np.maximum(seen, 1), 1 - decay)
+        moved = np.where(seen > 1, level + weight * (value - level), value)
+        level = np.where(there, moved, level)
+        levels[t] = level
+    return levels
 
 
-def _window_sum(values: Floats | Ints, window: int) -> Floats:
-    running = np.concatenate(([0.0], np.cumsum(values)))
-    ends = np.arange(1, len(values) + 1)
-    return np.asarray(running[ends] - running[np.maximum(ends - window, 0)], dtype=np.float64)
+class Windows:
+    """Means over windows of the same values; those that are not there don't count."""
+
+    def __init__(self, values: Floats) -> None:
+        there = np.isfinite(values)
+        self._values = values
+        self._count = _running(there.astype(np.int64))
+        self._total = _running(np.where(there, values, 0.0))
+        self._squares: Floats | None = None
+
+    def mean(self, window: int, least: int | None = None) -> Floats:
+        """Mean of the values that are there; NaN below `least` of them (default half)."""
+        return self._mean(self._total, window, least)
+
+    def deviation(self, window: int, least: int | None = None) -> Floats:
+        """Standard deviation of the values that are there, as `mean`."""
+        if self._squares is None:
+            self._squares = _running(np.nan_to_num(self._values * self._values, nan=0.0))
+        middle = self._mean(self._total, window, least)
+        square = self._mean(self._squares, window, least)
+        return np.sqrt(np.maximum(square - middle * middle, 0.0))
+
+    def _mean(self, running: Floats, window: int, least: int | None) -> Floats:
+        count = _in_window(self._count, window)
+        enough = count >= (max(1, window // 2) if least is None else least)
+        return np.where(enough, _in_window(running, window) / np.maximum(count, 1), np.nan)
+
+
+def _running(values: Floats | Ints) -> Floats:
+    sums = np.zeros(len(values) + 1)
+    np.cumsum(values, out=sums[1:])
+    return sums
+
+
+def _in_window(running: Floats, window: int) -> Floats:
+    sums = running[1:].copy()
+    sums[window:] -= running[1 : max(1, len(running) - window)]
+    return sums
 
 
 def mean(values: Floats, window: int, least: int | None = None) -> Floats:
-    """Mean of the values that are there; NaN below `least` of them (default half the window)."""
-    there = np.isfinite(values)
-    count = _window_sum(there.astype(np.int64), window)
-    total = _window_sum(np.where(there, values, 0.0), window)
-    enough = count >= (max(1, window // 2) if least is None else least)
-    return np.where(enough, total / np.maximum(count, 1), np.nan)
+    """`Windows.mean` of a single window."""
+    return Windows(values).mean(window, least)
 
 
 def deviation(values: Floats, window: int, least: int | None = None) -> Floats:
-    """Standard deviation of the values that are there, as `mean`."""
-    middle = mean(values, window, least)
-    return np.sqrt(np.maximum(mean(values * values, window, least) - middle * middle, 0.0))
+    """`Windows.deviation` of a single window."""
+    return Windows(values).deviation(window, least)
 
 
 def maximum(values: Floats, window: int, lag: int = 0) -> Floats:

@@ -1,18 +1,21 @@
 """What a forecaster has been worth on a symbol, against EWMA-normal."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prediction_svc.histories import Floats, Ints
-from prediction_svc.panel import Panel
-from prediction_svc.quantiles import Moves, pinball_loss
+from prediction_svc.histories import Floats
+from prediction_svc.quantiles import pinball_loss
 from prediction_svc.recipe import LEVELS, Recipe
 
+if TYPE_CHECKING:  # it is scored with this module
+    from prediction_svc.record import Record
+
 HAC_LAGS = 5
+EWMA_NORMAL = 0  # among a record's baselines
 TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
 NORMAL_QUANTILES = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
 
@@ -25,6 +28,9 @@ class Score:
     low: float | None
     high: float | None
     scored_sessions: int
+
+
+UNSCORED = Score(None, None, None, 0)
 
 
 def hac_variance(series: Floats, lags: int) -> float:
@@ -53,27 +59,12 @@ def skill_score(losses: Floats, reference: Floats, recipe: Recipe) -> Score:
     return Score(100 * skill, 100 * (skill - reach), 100 * (skill + reach), n)
 
 
-def scorable_rows(panel: Panel, scale: Floats, recipe: Recipe) -> Ints:
-    """Return each symbol's last `scored_sessions` rows that have resolved and have a scale."""
-    resolved = np.isfinite(panel.next_returns) & np.isfinite(scale) & np.isfinite(panel.sigma)
-    kept: list[Ints] = []
-    for symbol in range(len(panel.symbols)):
-        rows = panel.rows(symbol)
-        own = rows.start + np.flatnonzero(resolved[rows])
-        kept.append(own[-recipe.scored_sessions :])
-    return np.concatenate(kept).astype(np.int64)
-
-
-def score_symbols(panel: Panel, moves: Moves, recipe: Recipe) -> dict[str, Score]:
-    """Score each symbol of the panel on the forecasts that were made (NaN: none was)."""
-    outcomes = panel.next_returns[moves.rows]
-    losses = pinball_loss(outcomes, moves.quantiles)
-    normal = panel.return_sigma[moves.rows][:, None] * NORMAL_QUANTILES[None, :]
-    reference = pinball_loss(outcomes, normal)
-    made = np.isfinite(losses) & np.isfinite(reference)
-    of = panel.symbol_of[moves.rows]
-    symbols: Sequence[str] = panel.symbols
-    return {
-        symbol: skill_score(losses[made & (of == i)], reference[made & (of == i)], recipe)
-        for i, symbol in enumerate(symbols)
-    }
+def score_records(record: "Record", recipe: Recipe) -> dict[str, Score]:
+    """Score each symbol of a record on its last `scored_sessions` forecasts."""
+    own = pinball_loss(record.moves, record.quantiles)
+    reference = pinball_loss(record.moves, record.baselines[EWMA_NORMAL])
+    scores = {}
+    for symbol in np.unique(record.symbols):
+        rows = np.flatnonzero(record.symbols == symbol)[-recipe.scored_sessions :]
+        scores[str(symbol)] = skill_score(own[rows], reference[rows], recipe)
+    return scores

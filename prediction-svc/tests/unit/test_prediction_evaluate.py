@@ -1,10 +1,11 @@
 import csv
 import gzip
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from prediction_svc.cli import main
@@ -37,20 +38,35 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("forecaster", ["model", "no-learning"])
-def test_the_forecasts_of_a_file(bars: Bars, tmp_path: Path, forecaster: str) -> None:
+@pytest.mark.parametrize(
+    ("forecaster", "horizon"),
+    [("model", 1), ("no-learning", 1), ("base-rate", 1), ("model", 5), ("no-learning", 20)],
+)
+def test_the_forecasts_of_a_file(
+    bars: Bars,
+    tmp_path: Path,
+    forecaster: str,
+    horizon: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     out = tmp_path / "forecasts.csv"
     command = ["evaluate", "--prices", str(bars(700)), "--out", str(out)]
     period = ["--start", "2021-06-01", "--end", "2021-06-11", "--forecaster", forecaster]
-    assert main([*command, *period]) == 0
+    assert main([*command, *period, "--horizon", str(horizon)]) == 0
+    told = capsys.readouterr().out
+    assert f"horizon {horizon}: 27 forecasts on 9 target dates" in told
+    assert "share of outcomes in the 80 % band" in told
     written = rows(out)
     assert len(written) == 3 * 9
     assert {row["target_date"] for row in written} >= {"2021-06-01", "2021-06-11"}
     names = ["q05", "q10", "q25", "q50", "q75", "q90", "q95"]
     for row in written:
-        assert row["asof_date"] < row["target_date"]
+        as_of, target = (date.fromisoformat(row[name]) for name in ("asof_date", "target_date"))
+        assert np.busday_count(as_of, target) == horizon
+        assert 0.3 < float(row["p_up"]) < 0.7
+        assert float(row["score"]) == 0  # three symbols have no ranks
         quantiles = [float(row[name]) for name in names]
-        assert quantiles == sorted(quantiles)
+        assert quantiles == sorted(set(quantiles))
         assert quantiles[0] < 0 < quantiles[-1]
 
 
@@ -93,7 +109,9 @@ def test_files_that_cannot_be_read_or_written_are_named(
         assert complaint in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", [["--start", "soon"], ["--forecaster", "oracle"]])
+@pytest.mark.parametrize(
+    "option", [["--start", "soon"], ["--forecaster", "oracle"], ["--horizon", "2"]]
+)
 def test_bad_options_are_refused(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["evaluate", "--prices", "a", "--out", "b", *option])

@@ -7,11 +7,12 @@ import numpy as np
 
 from prediction_svc.features import build_features
 from prediction_svc.fits import EPOCH, fits_of, fixed_dates
+from prediction_svc.fitting import train
 from prediction_svc.histories import History
 from prediction_svc.models import TrainedModel, serving_model
 from prediction_svc.panel import build_panel
 from prediction_svc.recipe import Recipe
-from prediction_svc.scale_model import label_rows, train
+from prediction_svc.scale_model import label_rows
 
 MakeHistory = Any
 
@@ -87,5 +88,5 @@ def test_training_is_deterministic(make_history: MakeHistory, quick_recipe: Reci
 def test_models_of_other_features_are_not_used(make_history: MakeHistory) -> None:
     features = build_features(build_panel([make_history("A", sessions=80)], Recipe()))
     names = sha256(" ".join(features.names).encode()).hexdigest()[:8]
-    assert (Recipe().features, names) == (1, "8e16deaa"), "raise Recipe.features with the features"
-    assert Recipe().fingerprint() != replace(Recipe(), features=2).fingerprint()
+    assert (Recipe().features, names) == (2, "e66d1fb0"), "raise Recipe.features with the features"
+    assert Recipe().fingerprint() != replace(Recipe(), features=3).fingerprint()

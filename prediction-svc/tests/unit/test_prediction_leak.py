@@ -8,15 +8,33 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from prediction_svc import crowd, jobs, rolling, scale_model
+from prediction_svc import (
+    crowd,
+    direction,
+    forecasting,
+    jobs,
+    quantiles,
+    rolling,
+    scale_model,
+    width,
+)
 from prediction_svc.features import build_features
 from prediction_svc.fits import Fit, fits_of
+from prediction_svc.fitting import predictions
+from prediction_svc.forecasting import (
+    Forecasts,
+    backtest,
+    farther,
+    forecast_latest,
+    usable_rows,
+    without_learning,
+)
 from prediction_svc.histories import Floats, History, Ints
 from prediction_svc.models import TrainedModel
-from prediction_svc.panel import Panel, build_panel
-from prediction_svc.quantiles import move_quantiles, no_learning_scale
-from prediction_svc.recipe import Recipe
-from prediction_svc.scale_model import model_scale
+from prediction_svc.panel import NEVER, Outcomes, Panel, build_panel
+from prediction_svc.quantiles import Moves, Predictions
+from prediction_svc.recipe import HORIZONS, Recipe
+from prediction_svc.width import WidthState
 
 DAY = 86_400
 
@@ -57,52 +75,95 @@ def differing_features(histories: Sequence[History], second: int, recipe: Recipe
     return changed
 
 
-def quantiles_at(panel: Panel, scale: Floats, second: int, least: int, recipe: Recipe) -> Floats:
-    """Forecasts of every symbol's last session closed by `second`, out of the longer histories."""
+def predictions_of(
+    histories: Sequence[History], recipe: Recipe, horizon: int, *, learned: bool
+) -> tuple[Panel, Predictions]:
+    panel = build_panel(histories, recipe)
+    if not learned:
+        return panel, without_learning(panel, horizon, recipe)
+    of_next = predictions(panel, build_features(panel), train_all(histories, recipe), recipe)
+    return panel, of_next if horizon == 1 else farther(panel, of_next, horizon)
+
+
+def told(forecasts: Forecasts) -> dict[str, bytes]:
+    """Everything that is published, byte for byte."""
+    names = ("quantiles", "p_up", "base_rate", "score", "multiplier", "log_width")
+    return {name: np.asarray(getattr(forecasts, name)).tobytes() for name in names}
+
+
+Whole = dict[tuple[int, bool], tuple[Panel, Predictions]]
+
+
+@pytest.fixture(scope="module")
+def whole(mixed_histories: list[History], quick_recipe: Recipe) -> Whole:
+    """Predictions out of all bars, which the honest tests have in common."""
+    return {
+        (horizon, learned): predictions_of(mixed_histories, quick_recipe, horizon, learned=learned)
+        for horizon in HORIZONS
+        for learned in (True, False)
+    }
+
+
+def differing(
+    histories: Sequence[History],
+    second: int,
+    recipe: Recipe,
+    horizon: int,
+    *,
+    learned: bool = True,
+    whole: Whole | None = None,
+) -> set[str]:
+    """What of the forecasts made at `second` changes with bars after it."""
+    of_all = (
+        predictions_of(histories, recipe, horizon, learned=learned)
+        if whole is None
+        else (whole[horizon, learned])
+    )
+    panel, predicted = of_all
     closed = panel.closed_by(np.array([second]))[0]
-    rows = (panel.starts[:-1] + closed - 1)[closed >= recipe.min_bars]
-    return move_quantiles(panel, scale, rows, least, recipe).quantiles
-
-
-def as_array(batch: jobs.Batch) -> Floats:
-    return np.array([made.log_moves for made in batch.values()])
+    latest = (panel.starts[:-1] + closed - 1)[closed >= recipe.min_bars]
+    full, _ = backtest(panel, predicted, usable_rows(panel, predicted, recipe), recipe)
+    seen = full.chosen(np.isin(full.rows, latest))
+    shorter = cut(histories, second)
+    short, predicted = predictions_of(shorter, recipe, horizon, learned=learned)
+    _, standing = backtest(short, predicted, usable_rows(short, predicted, recipe), recipe)
+    made = forecast_latest(short, predicted, standing, recipe)
+    made = made.chosen(short.own_session[made.rows] + 1 >= recipe.min_bars)
+    assert made.made.sum() == len(made.rows) == len(seen.rows) >= 26
+    assert not learned or horizon != 1 or (made.score != 0).all()
+    assert (made.log_width != 0).all()
+    return {name for name, value in told(made).items() if value != told(seen)[name]}
 
 
 def test_features_do_not_see_later_bars(
     mixed_histories: list[History], quick_recipe: Recipe
 ) -> None:
-    for second in cuts(mixed_histories, 6, seed=3):
+    for second in cuts(mixed_histories, 20, seed=3):
         assert differing_features(mixed_histories, second, quick_recipe) == set()
 
 
-def forecasts_agree(histories: Sequence[History], second: int, recipe: Recipe) -> bool:
-    """Whether the model's forecasts from histories cut at `second` are those from the longer."""
-    panel = build_panel(histories, recipe)
-    learned = model_scale(panel, build_features(panel), train_all(histories, recipe))
-    shorter = cut(histories, second)
-    batch = jobs.forecast_with_models(shorter, train_all(shorter, recipe), recipe)
-    assert len(batch) >= 26
-    assert all(made.model_version for made in batch.values())
-    seen = quantiles_at(panel, learned, second, recipe.min_model_sessions, recipe)
-    return as_array(batch).tobytes() == seen.tobytes()
-
-
-def test_the_models_forecasts_do_not_see_later_bars(
-    mixed_histories: list[History], quick_recipe: Recipe
+@pytest.mark.parametrize("cut_index", range(20))
+def test_forecasts_and_width_do_not_see_later_bars(
+    mixed_histories: list[History], quick_recipe: Recipe, whole: Whole, cut_index: int
 ) -> None:
-    for second in cuts(mixed_histories, 3, seed=5):
-        assert forecasts_agree(mixed_histories, second, quick_recipe)
+    second, horizon = cuts(mixed_histories, 20, seed=5)[cut_index], HORIZONS[cut_index % 3]
+    learned = cut_index % 4 != 3
+    changed = differing(
+        mixed_histories, second, quick_recipe, horizon, learned=learned, whole=whole
+    )
+    assert changed == set()
 
 
-def test_forecasts_without_learning_do_not_see_later_bars(
-    mixed_histories: list[History], quick_recipe: Recipe
+def test_a_symbols_own_multiplier_does_not_see_later_bars(
+    mixed_histories: list[History], quick_recipe: Recipe, whole: Whole
 ) -> None:
-    panel = build_panel(mixed_histories, quick_recipe)
-    scale, least = no_learning_scale(panel), quick_recipe.min_residual_sessions
-    for second in cuts(mixed_histories, 6, seed=6):
-        batch = jobs.forecast_without_learning(cut(mixed_histories, second), quick_recipe)
-        seen = quantiles_at(panel, scale, second, least, quick_recipe)
-        assert as_array(batch).tobytes() == seen.tobytes()
+    second = max(int(history.close_seconds[-1]) for history in mixed_histories) - 10 * DAY
+    panel, predicted = whole[1, True]
+    rows = usable_rows(panel, predicted, quick_recipe)
+    made, standing = backtest(panel, predicted, rows, quick_recipe)
+    assert "NY21" in standing.directions
+    assert made.multiplier.max() > 1.5
+    assert differing(mixed_histories, second, quick_recipe, 1, whole=whole) == set()
 
 
 def test_planted_labels_from_after_the_fit_are_caught(
@@ -114,21 +175,73 @@ def test_planted_labels_from_after_the_fit_are_caught(
         return honest(panel, replace(fit, second=fit.second + 30 * DAY), recipe)
 
     monkeypatch.setattr(scale_model, "label_rows", a_month_later)
-    fit = fits_of(mixed_histories)[-1]
-    assert not forecasts_agree(mixed_histories, fit.second + 10 * DAY, quick_recipe)
+    second = fits_of(mixed_histories)[-1].second + 10 * DAY
+    assert {"quantiles", "score"} <= differing(mixed_histories, second, quick_recipe, 1)
+
+
+@pytest.mark.parametrize("horizon", [1, 5])
+def test_planted_residuals_that_have_not_resolved_are_caught(
+    mixed_histories: list[History],
+    quick_recipe: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
+    horizon: int,
+) -> None:
+    honest = quantiles._pool
+
+    def a_session_too_early(
+        panel: Panel, residuals: Floats, closed: Ints, sessions: int, ahead: int
+    ) -> Floats:
+        return honest(panel, residuals, closed, sessions, ahead - 1)
+
+    monkeypatch.setattr(quantiles, "_pool", a_session_too_early)
+    second = cuts(mixed_histories, 1, seed=3)[0]
+    changed = differing(mixed_histories, second, quick_recipe, horizon, learned=False)
+    assert "quantiles" in changed
+
+
+def test_a_planted_early_width_is_caught(
+    mixed_histories: list[History], quick_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = width.replay
+
+    def a_session_too_early(
+        panel: Panel, outcomes: Outcomes, moves: Moves, recipe: Recipe
+    ) -> tuple[Floats, dict[str, WidthState]]:
+        known = np.where(outcomes.seconds < NEVER, outcomes.seconds - DAY, NEVER)
+        return honest(panel, replace(outcomes, seconds=known), moves, recipe)
+
+    monkeypatch.setattr(forecasting, "replay", a_session_too_early)
+    second = cuts(mixed_histories, 1, seed=3)[0]
+    changed = differing(mixed_histories, second, quick_recipe, 5, learned=False)
+    assert "log_width" in changed
+
+
+def test_a_planted_base_rate_of_all_time_is_caught(
+    mixed_histories: list[History], quick_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = direction.base_rates
+
+    def of_all_time(panel: Panel, outcomes: Outcomes, rows: Ints, recipe: Recipe) -> Floats:
+        at_once = replace(outcomes, seconds=np.zeros_like(outcomes.seconds))
+        return honest(panel, at_once, rows, recipe)
+
+    monkeypatch.setattr(forecasting, "base_rates", of_all_time)
+    second = cuts(mixed_histories, 1, seed=3)[0]
+    changed = differing(mixed_histories, second, quick_recipe, 1, learned=False)
+    assert {"p_up", "base_rate"} <= changed
 
 
 def test_a_planted_centred_window_is_caught(
     mixed_histories: list[History], quick_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = rolling.mean
+    honest = rolling.Windows.mean
 
-    def centred(values: Floats, window: int, least: int | None = None) -> Floats:
-        trailing = honest(values, window, least)
+    def centred(self: rolling.Windows, window: int, least: int | None = None) -> Floats:
+        trailing = honest(self, window, least)
         half = window // 2
         return np.append(trailing[half:], np.full(min(half, len(trailing)), np.nan))
 
-    monkeypatch.setattr(rolling, "mean", centred)
+    monkeypatch.setattr(rolling.Windows, "mean", centred)
     second = cuts(mixed_histories, 1, seed=3)[0]
     assert "|z| 21" in differing_features(mixed_histories, second, quick_recipe)
 

@@ -1,27 +1,23 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from prediction_svc.forecasting import backtest, record_of, usable_rows, without_learning
 from prediction_svc.histories import History
 from prediction_svc.jobs import forecast_without_learning
 from prediction_svc.panel import build_panel
-from prediction_svc.quantiles import Moves, no_learning_scale
 from prediction_svc.recipe import Recipe
-from prediction_svc.scores import (
-    NORMAL_QUANTILES,
-    hac_variance,
-    scorable_rows,
-    score_symbols,
-    skill_score,
-)
+from prediction_svc.scores import hac_variance, score_records, skill_score
 
 
 def test_the_reference_itself_has_no_skill(mixed_histories: list[History]) -> None:
     panel = build_panel(mixed_histories, Recipe())
-    rows = scorable_rows(panel, no_learning_scale(panel), Recipe())
-    normal = panel.return_sigma[rows][:, None] * NORMAL_QUANTILES[None, :]
-    score = score_symbols(panel, Moves(rows, normal), Recipe())["NY00"]
+    predicted = without_learning(panel, 1, Recipe())
+    forecasts, _ = backtest(panel, predicted, usable_rows(panel, predicted, Recipe()), Recipe())
+    record = record_of(panel, forecasts, Recipe())
+    score = score_records(replace(record, quantiles=record.baselines[0]), Recipe())["NY00"]
     assert (score.value, score.low, score.high) == (0.0, 0.0, 0.0)
     assert score.scored_sessions == 250
 

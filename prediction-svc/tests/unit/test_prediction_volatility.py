@@ -29,7 +29,7 @@ def direct_ewma(values: list[float], decay: float) -> float:
 
 def test_sigma_is_the_mean_of_two_ewmas(make_history: MakeHistory) -> None:
     history: History = make_history("A", sessions=90)
-    sigma, of_returns = volatility(history, 0.94)
+    ((sigma, of_returns),) = volatility([history], 0.94)
     for last in (20, 40, 89):
         squares, ranges = [], []
         for t in range(last + 1):
@@ -52,7 +52,7 @@ def test_without_a_range_the_returns_alone_count(make_history: MakeHistory) -> N
     columns |= dict.fromkeys(("opens", "highs", "lows"), history.closes)
     flat = clean_history("A", history.days, history.close_seconds, columns)
     assert np.isnan(garman_klass(flat)).all()
-    sigma, of_returns = volatility(flat, 0.94)
+    ((sigma, of_returns),) = volatility([flat], 0.94)
     np.testing.assert_array_equal(sigma[20:], of_returns[20:])
 
 

@@ -1,0 +1,217 @@
+"""What published forecasts have been worth: the same functions for the ledger and a backtest."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prediction_svc.crowd import PEERS
+from prediction_svc.histories import Floats, Ints
+from prediction_svc.quantiles import pinball_loss
+from prediction_svc.recipe import LEVELS
+from prediction_svc.scores import HAC_LAGS, hac_variance
+from prediction_svc.verdicts import by_target_date, direction_gains, hac_t, range_gains
+from prediction_svc.width import COVERAGE, hits_of
+
+DRAWS = 1000
+SHORTEST_BLOCK = 20
+ALARM_SESSIONS, BEFORE_ALARM_SESSIONS = 63, 250
+ALARM_ERRORS = 3.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """n published forecasts of one horizon whose outcomes are known, oldest first.
+
+    Moves and quantiles are logarithmic; quantiles and each baseline have the shape (n, levels).
+    """
+
+    horizon: int
+    symbols: NDArray[np.str_]
+    target_days: Ints
+    """Days since 1970-01-01."""
+    moves: Floats
+    """What happened."""
+    quantiles: Floats
+    p_up: Floats
+    base_rate: Floats
+    score: Floats
+    """Rank scores."""
+    sigma: Floats
+    """EWMA σ of the returns at the as-of close, · √horizon."""
+    baselines: tuple[Floats, ...]
+    """EWMA-normal, EWMA × empirical, 250-day sd × empirical."""
+
+    def __len__(self) -> int:
+        return len(self.moves)
+
+    def where(self, kept: NDArray[np.bool_]) -> "Record":
+        """Those of a mask."""
+        names = ("symbols", "target_days", "moves", "quantiles", "p_up", "base_rate", "score")
+        shorter = {name: getattr(self, name)[kept] for name in (*names, "sigma")}
+        return replace(self, baselines=tuple(b[kept] for b in self.baselines), **shorter)
+
+    @property
+    def range_gains(self) -> Floats:
+        """Pinball gain over each baseline in σ, shape (n, baselines)."""
+        return range_gains(self.moves, self.quantiles, self.baselines, self.sigma)
+
+    @property
+    def direction_gains(self) -> Floats:
+        """Brier gain over the base rate, shape (n,)."""
+        return direction_gains(self.p_up, self.base_rate, self.moves)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def pooled_skill(record: Record, baseline: int) -> Estimate:
+    """1 − Σ pinball loss / Σ the baseline's, with a block bootstrap over target dates."""
+    own = pinball_loss(record.moves, record.quantiles)
+    naive = pinball_loss(record.moves, record.baselines[baseline])
+    sums = _daily_sums(record.target_days, own, naive)
+    return _bootstrapped(1 - sums[:, 0].sum() / sums[:, 1].sum(), sums, record.horizon, flip=True)
+
+
+def pooled_coverage(record: Record) -> Estimate:
+    """Share of outcomes inside the 80 % band, with a block bootstrap over target dates."""
+    hits = hits_of(record.moves, record.quantiles).astype(np.float64)
+    sums = _daily_sums(record.target_days, hits, np.ones(len(hits)))
+    return _bootstrapped(float(hits.mean()), sums, record.horizon, flip=False)
+
+
+def _daily_sums(target_days: Ints, *columns: Floats) -> Floats:
+    _, day = np.unique(target_days, return_inverse=True)
+    return np.stack([np.bincount(day, column) for column in columns], axis=1)
+
+
+def _bootstrapped(value: float, sums: Floats, horizon: int, *, flip: bool) -> Estimate:
+    # Künsch's (1989) moving blocks, wrapped round; overlapping outcomes need long ones
+    days = len(sums)
+    block = min(days, max(SHORTEST_BLOCK, 2 * horizon))
+    random = np.random.default_rng(days)
+    starts = random.integers(0, days, (DRAWS, -(-days // block)))
+    padded = np.concatenate((np.zeros((1, 2)), np.cumsum(np.concatenate((sums, sums)), axis=0)))
+    drawn = (padded[starts + block] - padded[starts]).sum(axis=1)
+    ratios = drawn[:, 0] / np.maximum(drawn[:, 1], 1e-300)
+    low, high = np.quantile(1 - ratios if flip else ratios, (0.025, 0.975))
+    return Estimate(float(value), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Forecasts that said nearly the same, and how often it came true."""
+
+    said: float
+    happened: float
+    count: int
+
+
+def quantile_calibration(record: Record) -> list[Calibration]:
+    """For each level the share of outcomes at or below its quantile."""
+    below = (record.moves[:, None] <= record.quantiles).mean(axis=0)
+    return [
+        Calibration(level, float(share), len(record))
+        for level, share in zip(LEVELS, below, strict=True)
+    ]
+
+
+def up_calibration(record: Record, bins: int = 10) -> list[Calibration]:
+    """Mean P(up) and share of up moves in bins of equally many forecasts, rising by P(up).
+
+    Bins that would be empty are left out.
+    """
+    order = np.argsort(record.p_up, kind="stable")
+    up = record.moves > 0
+    return [
+        Calibration(float(record.p_up[part].mean()), float(up[part].mean()), len(part))
+        for part in np.array_split(order, bins)
+        if len(part)
+    ]
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """Mean over target dates of the rank correlation between scores and moves."""
+
+    value: float
+    t: float
+    """HAC(5)."""
+    dates: int
+
+
+def rank_correlation(record: Record) -> RankCorrelation | None:
+    """Rank IC: Spearman's correlation on each date with at least 20 symbols; None without any.
+
+    A date on which all scores are equal counts as 0.
+    """
+    days: list[float] = []
+    for day in np.unique(record.target_days):
+        own = record.target_days == day
+        if own.sum() >= PEERS:
+            days.append(_correlation(_ranks(record.score[own]), _ranks(record.moves[own])))
+    if not days:
+        return None
+    series = np.array(days)
+    return RankCorrelation(float(series.mean()), hac_t(series), len(days))
+
+
+def _ranks(values: Floats) -> Floats:
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(count)
+    return np.asarray((ends - (count - 1) / 2)[place], dtype=np.float64)
+
+
+def _correlation(one: Floats, other: Floats) -> float:
+    one, other = one - one.mean(), other - other.mean()
+    size = math.sqrt(float(one @ one) * float(other @ other))
+    return float(one @ other) / size if size > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class CoverageAlarm:
+    """Mean coverage of the last 63 target dates against what chance allows."""
+
+    rings: bool
+    mean: float
+    low: float
+    high: float
+
+
+def coverage_alarm(record: Record) -> CoverageAlarm | None:
+    """Whether the 63-session mean coverage leaves .8 ± 3 HAC(5) standard errors.
+
+    The errors are those of daily coverage over up to 250 sessions before the 63, so that what
+    rings the bell does not muffle it; over the 63 themselves while fewer came before. None before
+    63 dates.
+    """
+    hits = hits_of(record.moves, record.quantiles).astype(np.float64)
+    daily = by_target_date(record.target_days, hits)
+    if len(daily) < ALARM_SESSIONS:
+        return None
+    window, before = daily[-ALARM_SESSIONS:], daily[:-ALARM_SESSIONS][-BEFORE_ALARM_SESSIONS:]
+    known = before if len(before) >= ALARM_SESSIONS else window
+    variance = hac_variance(known - known.mean(), HAC_LAGS) * len(known) / ALARM_SESSIONS
+    reach = ALARM_ERRORS * math.sqrt(variance)
+    mean = float(window.mean())
+    return CoverageAlarm(abs(mean - COVERAGE) > reach, mean, COVERAGE - reach, COVERAGE + reach)
+
+
+def in_words(skill: Estimate, stands: tuple[bool, bool], sessions: int, basis: str) -> str:
+    """One line for people of both verdicts, range and direction.
+
+    `skill` is the range's, in percent; `basis` is live or backtest.
+    """
+    range_stands, direction_stands = stands
+    none, over = "no demonstrated edge", f"{sessions:,} sessions, {basis}"
+    sharper = f"sharper than naive by {skill.value:.1f} % ({skill.low:.1f} to {skill.high:.1f}; "
+    told = f"{sharper}{over})" if range_stands else none
+    direction = f"right more often than naive ({over})" if direction_stands else none
+    return f"Range: {told} · Direction: {direction}"

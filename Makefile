@@ -92,7 +92,7 @@ test-browser: $(VENV)/dev.stamp ## the pages in a browser (needs Chromium: CHROM
 
 .PHONY: test-long
 test-long: $(VENV)/test.stamp ## what takes long: loops of kill -9
-	@FORETICK_KILLS=20 $(PYTEST) quote-svc/tests/unit/test_quote_store.py -k kill
+	@FORETICK_KILLS=20 $(PYTEST) -k kill quote-svc/tests/unit/test_quote_store.py prediction-svc/tests/unit/test_prediction_ledger_kill.py
 
 .PHONY: test-faults
 test-faults: $(VENV)/test.stamp ## a stack of its own, disturbed: replicas replaced, PostgreSQL away, wiped and restored

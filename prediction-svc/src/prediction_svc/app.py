@@ -13,9 +13,11 @@ from foretick_rpc.leases import LEASE_SECONDS, Lease
 from foretick_rpc.server import RpcServer, RpcService
 from prediction_svc.editions import Editions
 from prediction_svc.issuing import POLL_SECONDS, Issuer
+from prediction_svc.ledger import Ledger
 from prediction_svc.model_store import ModelStore
 from prediction_svc.quote_client import QuoteMarket
 from prediction_svc.recipe import Recipe
+from prediction_svc.recording import Recorder
 from prediction_svc.schema import leases
 from prediction_svc.servicer import PredictionServicer
 from prediction_svc.settings import PredictionSettings
@@ -49,10 +51,17 @@ async def running(
         lease = Lease(database, leases, "work", seconds=lease_seconds)
         editions = Editions(database, lease)
         models = ModelStore(database, lease, recipe.fingerprint())
+        ledger = Ledger(database, lease)
         issuer = Issuer(
-            QuoteMarket(channel), workers, models, editions, recipe, poll_seconds=poll_seconds
+            QuoteMarket(channel),
+            workers,
+            models,
+            editions=editions,
+            records=Recorder(ledger),
+            recipe=recipe,
+            poll_seconds=poll_seconds,
         )
-        servicer = PredictionServicer(editions.book)
+        servicer = PredictionServicer(editions.book, ledger)
         service = RpcService(
             "foretick.prediction.v1.PredictionService",
             partial(prediction_pb2_grpc.add_PredictionServiceServicer_to_server, servicer),

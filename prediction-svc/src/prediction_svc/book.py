@@ -23,6 +23,8 @@ class IssuedForecast:
     currency_code: str
     price_decimals: int
     issue_time: datetime
+    ledger_number: int | None = None
+    """Its row in the ledger; None for one that is not written down."""
 
     @property
     def quantile_prices(self) -> list[tuple[float, float]]:

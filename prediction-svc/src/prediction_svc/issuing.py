@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from foretick_rpc.errors import DatabaseUnavailableError
 from foretick_rpc.leases import LeaseLostError
 from prediction_svc import jobs
 from prediction_svc.book import Edition, TrainingStatus, issue
+from prediction_svc.eligibility import why_not
 from prediction_svc.histories import History
 from prediction_svc.market import (
     TIMED_OUT,
@@ -25,6 +27,7 @@ from prediction_svc.market import (
 )
 from prediction_svc.models import TrainedModel
 from prediction_svc.recipe import Recipe
+from prediction_svc.recording import must_be_recorded_now
 from prediction_svc.training import Models, Training
 from prediction_svc.workers import WorkerDiedError, Workers
 
@@ -48,6 +51,20 @@ class Editions(Protocol):
 
     async def record_training(self, market_id: str, training: TrainingStatus) -> None:
         """Keep where training is, beside the edition of its market."""
+
+
+class Records(Protocol):
+    """Where forecasts are written down before the fact. Writing raises LeaseLostError."""
+
+    async def write_down(
+        self, edition: Edition, bars: Mapping[str, SymbolBars], clock: MarketClock
+    ) -> Edition:
+        """Record an edition; return it as it stands."""
+
+    async def resolve(
+        self, market_id: str, bars: Mapping[str, SymbolBars], market_time: datetime
+    ) -> int:
+        """Record what came of earlier forecasts; return how many outcomes."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +104,17 @@ class Issuer:
         market: Market,
         workers: Workers,
         models: Models,
-        editions: Editions,
-        recipe: Recipe,
         *,
+        editions: Editions,
+        records: Records,
+        recipe: Recipe,
         poll_seconds: float = POLL_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._market = market
         self._workers = workers
         self._editions = editions
+        self._records = records
         self._recipe = recipe
         self._poll_seconds = poll_seconds
         self._monotonic = monotonic
@@ -108,6 +127,8 @@ class Issuer:
             done=self._models_changed.set,
         )
         self._edition: Edition | None = None
+        # What the edition was made from, until it is written down.
+        self._unrecorded: Mapping[str, SymbolBars] | None = None
         self._done_for: Sessions | None = None
         self._behind_since: float | None = None
         self._market_answers = True
@@ -118,7 +139,7 @@ class Issuer:
 
         Begins with what is stored. What goes wrong is logged and tried again.
         """
-        self._edition = self._done_for = self._behind_since = None
+        self._edition = self._unrecorded = self._done_for = self._behind_since = None
         self._models_changed.clear()
         try:
             while True:
@@ -173,19 +194,42 @@ class Issuer:
     async def _follow(self, clock: MarketClock) -> None:
         if self._edition is None or clock.market_id != self._edition.market_id:
             self._edition = await self._turn_to(clock)
-        if self._is_late(clock, self._edition) or clock.closed_sessions == self._done_for:
+        if self._is_late(clock, self._edition):
+            return
+        if clock.closed_sessions == self._done_for:
+            await self._record(self._edition, clock)
             return
         self._done_for = None  # until this batch is out
         universe = await self._universe(clock)
         fetched = await self._fetch(universe)
-        edition = await self._make(clock, universe, fetched)
-        await self._editions.publish(edition)
-        self._edition = edition
+        resolved = await self._records.resolve(clock.market_id, fetched.bars, clock.market_time)
+        if resolved:
+            _log.info("%d forecasts have their outcomes", resolved)
+        self._edition = await self._make(clock, universe, fetched)
+        self._unrecorded = fetched.bars
+        if not await self._record(self._edition, clock):
+            await self._editions.publish(self._edition)
         if late := fetched.late(clock.closed_sessions):
             _log.warning("no prices in time of %s; again soon", ", ".join(late))
         else:
             self._done_for = clock.closed_sessions
         self.training.train_missing(fetched.histories)
+
+    async def _record(self, edition: Edition, clock: MarketClock) -> bool:
+        """Write the edition down once no better one will come, or before it is too late.
+
+        Returns whether it was, and is published as it stands then.
+        """
+        bars = self._unrecorded
+        if bars is None or not (edition.finished or must_be_recorded_now(bars.values(), clock)):
+            return False
+        now = await self._market.clock()
+        if now.market_id != edition.market_id:
+            return False
+        self._edition = await self._records.write_down(edition, bars, now)
+        self._unrecorded = None
+        await self._editions.publish(self._edition)
+        return True
 
     async def _turn_to(self, clock: MarketClock) -> Edition:
         """Let all replicas serve what is stored of a market, or that its forecasts are made."""
@@ -254,7 +298,7 @@ class Issuer:
         }
         refusals = dict(fetched.refusals)
         for symbol in fetched.bars.keys() - batch.keys():
-            refusals[symbol] = self._too_short(fetched.bars[symbol].history)
+            refusals[symbol] = self._why_not(fetched.bars[symbol].history)
         used = {made.model_version for made in batch.values()}
         latest = next((model for model in reversed(models) if model.version in used), None)
         told = latest.facts if latest else None
@@ -288,10 +332,9 @@ class Issuer:
             return await self._workers.run(jobs.forecast_without_learning, histories, self._recipe)
         return await self._workers.run(jobs.forecast_with_models, histories, models, self._recipe)
 
-    def _too_short(self, history: History) -> Refusal:
-        least = self._recipe.min_bars
-        if len(history) < least:
-            message = f"{history.symbol} has {len(history)} sessions; {least} are needed."
-        else:
-            message = "The market's histories are too short for forecasts yet."
+    def _why_not(self, history: History) -> Refusal:
+        reason = why_not(history, self._recipe)
+        if reason is not None:
+            return Refusal(reason.reason, reason.message)
+        message = "The market's histories are too short for forecasts yet."
         return Refusal("HISTORY_TOO_SHORT", message)

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from prediction_svc.histories import History
+from prediction_svc.outcomes import TradedBars
 
 TIMED_OUT = "DEADLINE_EXCEEDED"
 
@@ -31,6 +32,8 @@ class MarketClock:
     closed_sessions: Sessions
     next_change_seconds: float | None
     """Real seconds until an exchange opens or closes; None where the clock stands still."""
+    is_synthetic: bool = False
+    """Whether its time is made up, and its nights pass in seconds."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ class SymbolBars:
     price_decimals: int
     next_session_date: str
     next_session_inferred: bool
+    next_open: datetime
+    next_close: datetime
+    traded: TradedBars
+    """All of its bars as the market tells them, with dividends and splits."""
 
 
 @dataclass(frozen=True)

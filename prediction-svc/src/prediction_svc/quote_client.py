@@ -7,7 +7,7 @@ import numpy as np
 
 from foretick.quote.v1 import quote_pb2, quote_pb2_grpc
 from foretick_rpc.errors import app_error
-from prediction_svc.histories import clean_history
+from prediction_svc.histories import COLUMNS, clean_history
 from prediction_svc.market import (
     TIMED_OUT,
     MarketClock,
@@ -16,6 +16,7 @@ from prediction_svc.market import (
     SymbolBars,
     Universe,
 )
+from prediction_svc.outcomes import TradedBars
 
 _DEADLINE_SECONDS = 5.0
 _PAGE_SIZE = 500
@@ -26,6 +27,7 @@ class QuoteMarket:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = quote_pb2_grpc.QuoteServiceStub(channel)
+        self._synthetic: dict[str, bool] = {}
 
     async def clock(self) -> MarketClock:
         """Return what time it is. Raises MarketUnavailableError."""
@@ -33,6 +35,10 @@ class QuoteMarket:
             answer = await self._stub.GetClock(
                 quote_pb2.GetClockRequest(), timeout=_DEADLINE_SECONDS
             )
+            if answer.market_id not in self._synthetic:
+                request = quote_pb2.GetMarketRequest()
+                told = await self._stub.GetMarket(request, timeout=_DEADLINE_SECONDS)
+                self._synthetic[told.market.market_id] = told.market.synthetic
         except grpc.aio.AioRpcError as error:
             raise _unavailable(error) from error
         return MarketClock(
@@ -47,6 +53,7 @@ class QuoteMarket:
                 if answer.HasField("next_change_in")
                 else None
             ),
+            is_synthetic=self._synthetic.get(answer.market_id, False),
         )
 
     async def universe(self) -> Universe:
@@ -88,14 +95,11 @@ def _unavailable(error: grpc.aio.AioRpcError) -> MarketUnavailableError:
 
 
 def _symbol_bars(symbol: str, answer: quote_pb2.GetHistoryResponse) -> SymbolBars:
-    names = ("opens", "highs", "lows", "closes", "volumes")
+    names = (*COLUMNS, "dividends", "split_factors")
     columns = {name: np.array(getattr(answer, name), dtype=np.float64) for name in names}
-    history = clean_history(
-        symbol,
-        np.array(answer.session_days, dtype=np.int64),
-        np.array(answer.close_seconds, dtype=np.int64),
-        columns,
-    )
+    days = np.array(answer.session_days, dtype=np.int64)
+    close_seconds = np.array(answer.close_seconds, dtype=np.int64)
+    history = clean_history(symbol, days, close_seconds, columns, _group(answer.instrument))
     return SymbolBars(
         market_id=answer.market_id,
         exchange_code=answer.instrument.exchange_code,
@@ -104,4 +108,24 @@ def _symbol_bars(symbol: str, answer: quote_pb2.GetHistoryResponse) -> SymbolBar
         price_decimals=answer.instrument.price_decimals,
         next_session_date=answer.next_session.session_date,
         next_session_inferred=answer.next_session.inferred,
+        next_open=answer.next_session.open_time.ToDatetime(UTC),
+        next_close=answer.next_session.close_time.ToDatetime(UTC),
+        traded=TradedBars(
+            days,
+            columns["closes"],
+            columns["volumes"],
+            columns["dividends"],
+            columns["split_factors"],
+        ),
     )
+
+
+def _group(instrument: quote_pb2.Instrument) -> str:
+    """The symbols that it is calibrated with."""
+    if instrument.kind == quote_pb2.INSTRUMENT_KIND_CRYPTO:
+        return "24/7"
+    if instrument.kind == quote_pb2.INSTRUMENT_KIND_FX:
+        return "24/5"
+    if instrument.kind == quote_pb2.INSTRUMENT_KIND_FUND:
+        return "fund"
+    return f"equity:{instrument.exchange_code}"

@@ -35,6 +35,7 @@ class FakeQuotes(quote_pb2_grpc.QuoteServiceServicer):
         self.market_id = "demo:1"
         self.histories = {history.symbol: history for history in histories}
         self.hidden = 2
+        self.holiday = True
         self.refused: dict[str, str] = {}
         self.unavailable = ""
         self.reads = self.clocks = 0
@@ -46,12 +47,24 @@ class FakeQuotes(quote_pb2_grpc.QuoteServiceServicer):
 
     @property
     def next_date(self) -> date:
-        """Later than the next row and the next weekday: the market is on holiday for a week."""
-        return self.last_date + timedelta(days=9)
+        """On holiday for a week, it is later than the next row and the next weekday."""
+        if self.holiday:
+            return self.last_date + timedelta(days=9)
+        day = max(int(h.days[-self.hidden]) for h in self.histories.values())
+        return EPOCH + timedelta(days=day)
+
+    @property
+    def next_open(self) -> datetime:
+        return datetime.combine(self.next_date, datetime.min.time(), UTC) + timedelta(hours=14)
 
     @property
     def now(self) -> datetime:
         return datetime.combine(self.last_date, datetime.min.time(), UTC) + timedelta(hours=22)
+
+    async def GetMarket(self, request: Any, context: Any) -> quote.GetMarketResponse:
+        return quote.GetMarketResponse(
+            market=quote.Market(market_id=self.market_id, synthetic=True)
+        )
 
     async def GetClock(self, request: Any, context: Any) -> quote.GetClockResponse:
         self.clocks += 1
@@ -97,14 +110,21 @@ class FakeQuotes(quote_pb2_grpc.QuoteServiceServicer):
             lows=history.lows,
             closes=history.closes,
             volumes=history.volumes,
+            dividends=[0.0] * len(history),
+            split_factors=[1.0] * len(history),
             close_seconds=history.close_seconds,
-            next_session=quote.Session(session_date=self.next_date.isoformat(), inferred=True),
+            next_session=quote.Session(
+                session_date=self.next_date.isoformat(),
+                open_time=timestamp(self.next_open),
+                close_time=timestamp(self.next_open + timedelta(hours=6.5)),
+                inferred=True,
+            ),
         )
 
     async def _not_asked(self, request: Any, context: Any) -> Never:
         raise AssertionError(f"forecasting needs no {request}")
 
-    GetMarket = BatchGetQuotes = SearchInstruments = _not_asked
+    BatchGetQuotes = SearchInstruments = _not_asked
     WatchQuotes: Any = _not_asked
     WatchMarketSessions: Any = _not_asked
 
@@ -112,7 +132,7 @@ class FakeQuotes(quote_pb2_grpc.QuoteServiceServicer):
 @pytest.fixture
 def quotes(make_history: Callable[..., History]) -> FakeQuotes:
     histories = [make_history(f"S{i}", sessions=700) for i in range(6)]
-    return FakeQuotes([*histories, make_history("YOUNG", sessions=20)])
+    return FakeQuotes([*histories, make_history("YOUNG", sessions=6)])
 
 
 @asynccontextmanager

@@ -78,7 +78,7 @@ async def test_what_is_missing_says_why_and_fails_nothing_else(
         "two words": "SYMBOL_MALFORMED",
     }
     assert missing["BROKEN"].message == "BROKEN is broken."
-    assert missing["YOUNG"].message == "YOUNG has 18 sessions; 60 are needed."
+    assert missing["YOUNG"].message == "YOUNG has 4 sessions; 5 are needed."
 
 
 async def test_a_closed_session_brings_new_forecasts(

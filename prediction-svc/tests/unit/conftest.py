@@ -1,9 +1,10 @@
 """An issuer whose time, market, workers and stores are the test's."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 from foretick_rpc.errors import DatabaseUnavailableError
@@ -19,6 +20,7 @@ from prediction_svc.market import (
     Universe,
 )
 from prediction_svc.models import TrainedModel
+from prediction_svc.outcomes import TradedBars
 from prediction_svc.recipe import Recipe
 from prediction_svc.scores import Score
 from prediction_svc.workers import WorkerDiedError
@@ -47,7 +49,25 @@ class FakeMarket:
         if symbol in self.timed_out:
             return Refusal(TIMED_OUT, "Too late.")
         target = self.session if symbol in self.behind else "2021-08-31"
-        return SymbolBars("demo:1", "XTST", self.histories[symbol], "USD", 2, target, False)
+        return bars_of(self.histories[symbol], target)
+
+
+def bars_of(history: History, target: str) -> SymbolBars:
+    """What the market says of a symbol whose next session is `target`, 9:30 to 16:00."""
+    opening = datetime.fromisoformat(f"{target}T09:30:00+00:00")
+    nothing = np.zeros(len(history))
+    return SymbolBars(
+        market_id="demo:1",
+        exchange_code="XTST",
+        history=history,
+        currency_code="USD",
+        price_decimals=2,
+        next_session_date=target,
+        next_session_inferred=False,
+        next_open=opening,
+        next_close=opening + timedelta(hours=6.5),
+        traded=TradedBars(history.days, history.closes, history.volumes, nothing, nothing + 1),
+    )
 
 
 class InProcess:
@@ -110,12 +130,34 @@ class KeptEditions:
         self.book.training = training
 
 
+class KeptRecords:
+    """Numbers what it is given to write down, in memory."""
+
+    def __init__(self) -> None:
+        self.written: list[Edition] = []
+        self.error: Exception | None = None
+
+    async def write_down(
+        self, edition: Edition, bars: Mapping[str, SymbolBars], clock: MarketClock
+    ) -> Edition:
+        if self.error:
+            raise self.error
+        assert set(edition.forecasts) <= set(bars)
+        self.written.append(edition)
+        return edition
+
+    async def resolve(
+        self, market_id: str, bars: Mapping[str, SymbolBars], market_time: datetime
+    ) -> int:
+        return 0
+
+
 class Turns:
     """An issuer that is turned by hand."""
 
     def __init__(self, market: FakeMarket, recipe: Recipe) -> None:
         self.market, self.workers = market, InProcess()
-        self.models, self.editions = KeptModels(), KeptEditions()
+        self.models, self.editions, self.records = KeptModels(), KeptEditions(), KeptRecords()
         self.recipe = recipe
         self.seconds = 0.0
         self.issuer = self.new_issuer()
@@ -126,8 +168,9 @@ class Turns:
             self.market,
             self.workers,  # type: ignore[arg-type]
             self.models,
-            self.editions,
-            self.recipe,
+            editions=self.editions,
+            records=self.records,
+            recipe=self.recipe,
             monotonic=lambda: self.seconds,
         )
 

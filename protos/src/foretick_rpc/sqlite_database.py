@@ -121,6 +121,7 @@ def _engine(address: URL) -> Engine:
             "journal_mode=WAL",
             "synchronous=NORMAL",
             "foreign_keys=ON",
+            "recursive_triggers=ON",  # so that REPLACE cannot slip past triggers of DELETE
             "busy_timeout=5000",
         ):
             cursor.execute(f"PRAGMA {pragma}")

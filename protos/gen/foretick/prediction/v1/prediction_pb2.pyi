@@ -96,6 +96,42 @@ TRAINING_STATE_FAILED: TrainingState.ValueType  # 3
 """The last training failed; its message says why."""
 Global___TrainingState: _TypeAlias = TrainingState  # noqa: Y015
 
+class _OutcomeState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OutcomeStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutcomeState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OUTCOME_STATE_UNSPECIFIED: _OutcomeState.ValueType  # 0
+    """Not said."""
+    OUTCOME_STATE_OPEN: _OutcomeState.ValueType  # 1
+    """Its target session has not closed, or its stock has not traded since."""
+    OUTCOME_STATE_RESOLVED: _OutcomeState.ValueType  # 2
+    """It is known what happened."""
+    OUTCOME_STATE_UNRESOLVED: _OutcomeState.ValueType  # 3
+    """The source lost the session, or the stock was not traded."""
+    OUTCOME_STATE_REVISED: _OutcomeState.ValueType  # 4
+    """It was known, and the source has changed the price since."""
+    OUTCOME_STATE_MISSED: _OutcomeState.ValueType  # 5
+    """Nobody made a forecast in time, and nobody will."""
+
+class OutcomeState(_OutcomeState, metaclass=_OutcomeStateEnumTypeWrapper):
+    """What became of a forecast that was written down."""
+
+OUTCOME_STATE_UNSPECIFIED: OutcomeState.ValueType  # 0
+"""Not said."""
+OUTCOME_STATE_OPEN: OutcomeState.ValueType  # 1
+"""Its target session has not closed, or its stock has not traded since."""
+OUTCOME_STATE_RESOLVED: OutcomeState.ValueType  # 2
+"""It is known what happened."""
+OUTCOME_STATE_UNRESOLVED: OutcomeState.ValueType  # 3
+"""The source lost the session, or the stock was not traded."""
+OUTCOME_STATE_REVISED: OutcomeState.ValueType  # 4
+"""It was known, and the source has changed the price since."""
+OUTCOME_STATE_MISSED: OutcomeState.ValueType  # 5
+"""Nobody made a forecast in time, and nobody will."""
+Global___OutcomeState: _TypeAlias = OutcomeState  # noqa: Y015
+
 @_typing.final
 class Quantile(_message.Message):
     """One quantile of the distribution of a close."""
@@ -191,6 +227,8 @@ class Forecast(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     ISSUE_TIME_FIELD_NUMBER: _builtins.int
+    UP_PROBABILITY_FIELD_NUMBER: _builtins.int
+    LEDGER_NUMBER_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol."""
     horizon: _builtins.int
@@ -213,6 +251,10 @@ class Forecast(_message.Message):
     """What made the forecast."""
     model_version: _builtins.str
     """The model that made it; empty where nothing was learned."""
+    up_probability: _builtins.float
+    """Probability that the close is above the reference close."""
+    ledger_number: _builtins.int
+    """Its row in the ledger; 0 for one that is not written down."""
     @_builtins.property
     def quantiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quantile]:
         """Quantiles by rising probability, .10, .50 and .90 always among them; they never cross."""
@@ -242,10 +284,12 @@ class Forecast(_message.Message):
         model_version: _builtins.str = ...,
         score: Global___PredictScore | None = ...,
         issue_time: _timestamp_pb2.Timestamp | None = ...,
+        up_probability: _builtins.float = ...,
+        ledger_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["issue_time", b"issue_time", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_session_date", b"as_of_session_date", "currency_code", b"currency_code", "expected_close", b"expected_close", "forecaster", b"forecaster", "horizon", b"horizon", "issue_time", b"issue_time", "model_version", b"model_version", "price_decimals", b"price_decimals", "quantiles", b"quantiles", "reference_close", b"reference_close", "score", b"score", "symbol", b"symbol", "target_inferred", b"target_inferred", "target_session_date", b"target_session_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_session_date", b"as_of_session_date", "currency_code", b"currency_code", "expected_close", b"expected_close", "forecaster", b"forecaster", "horizon", b"horizon", "issue_time", b"issue_time", "ledger_number", b"ledger_number", "model_version", b"model_version", "price_decimals", b"price_decimals", "quantiles", b"quantiles", "reference_close", b"reference_close", "score", b"score", "symbol", b"symbol", "target_inferred", b"target_inferred", "target_session_date", b"target_session_date", "up_probability", b"up_probability"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -443,3 +487,280 @@ class GetModelStatusResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetModelStatusResponse: _TypeAlias = GetModelStatusResponse  # noqa: Y015
+
+@_typing.final
+class GetLedgerHeadRequest(_message.Message):
+    """Request of GetLedgerHead."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLedgerHeadRequest: _TypeAlias = GetLedgerHeadRequest  # noqa: Y015
+
+@_typing.final
+class LedgerHead(_message.Message):
+    """The last row of a market's ledger."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MARKET_ID_FIELD_NUMBER: _builtins.int
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    ROW_HASH_FIELD_NUMBER: _builtins.int
+    market_id: _builtins.str
+    """The market."""
+    row_count: _builtins.int
+    """How many rows there are."""
+    row_hash: _builtins.str
+    """SHA-256 of the last row and all before it, in hex; of nothing where there is none."""
+    def __init__(
+        self,
+        *,
+        market_id: _builtins.str = ...,
+        row_count: _builtins.int = ...,
+        row_hash: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["market_id", b"market_id", "row_count", b"row_count", "row_hash", b"row_hash"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LedgerHead: _TypeAlias = LedgerHead  # noqa: Y015
+
+@_typing.final
+class GetLedgerHeadResponse(_message.Message):
+    """Response of GetLedgerHead."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEAD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def head(self) -> Global___LedgerHead:
+        """The head."""
+
+    def __init__(
+        self,
+        *,
+        head: Global___LedgerHead | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLedgerHeadResponse: _TypeAlias = GetLedgerHeadResponse  # noqa: Y015
+
+@_typing.final
+class LedgerEntry(_message.Message):
+    """A row of the ledger, and what came of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_NUMBER_FIELD_NUMBER: _builtins.int
+    ROW_HASH_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    HORIZON_FIELD_NUMBER: _builtins.int
+    AS_OF_SESSION_DATE_FIELD_NUMBER: _builtins.int
+    TARGET_SESSION_DATE_FIELD_NUMBER: _builtins.int
+    ISSUE_TIME_FIELD_NUMBER: _builtins.int
+    DEADLINE_TIME_FIELD_NUMBER: _builtins.int
+    REFERENCE_CLOSE_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    LOG_MOVES_FIELD_NUMBER: _builtins.int
+    UP_PROBABILITY_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    OUTCOME_LOG_MOVE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    row_number: _builtins.int
+    """Its place in the ledger."""
+    row_hash: _builtins.str
+    """SHA-256 of it and all before it, in hex."""
+    symbol: _builtins.str
+    """The symbol."""
+    horizon: _builtins.int
+    """Sessions ahead."""
+    as_of_session_date: _builtins.str
+    """ISO date of the last session that was seen."""
+    target_session_date: _builtins.str
+    """ISO date of the session whose close is forecast."""
+    reference_close: _builtins.float
+    """Close of the as-of session, as it was traded."""
+    currency_code: _builtins.str
+    """ISO 4217 code of the currency."""
+    up_probability: _builtins.float
+    """Probability of a close above the reference close."""
+    model_version: _builtins.str
+    """The model that made it; empty where nothing was learned."""
+    state: Global___OutcomeState.ValueType
+    """What became of it."""
+    outcome_log_move: _builtins.float
+    """What happened, as a log move, dividends included; unset where that is not known."""
+    reason: _builtins.str
+    """Why it was missed or is unresolved."""
+    @_builtins.property
+    def issue_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant at which it was written down, in market time."""
+
+    @_builtins.property
+    def deadline_time(self) -> _timestamp_pb2.Timestamp:
+        """The first instant at which it would have been refused."""
+
+    @_builtins.property
+    def log_moves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Quantiles of the log move by rising probability, .05 .10 .25 .50 .75 .90 .95; none if missed."""
+
+    def __init__(
+        self,
+        *,
+        row_number: _builtins.int = ...,
+        row_hash: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        horizon: _builtins.int = ...,
+        as_of_session_date: _builtins.str = ...,
+        target_session_date: _builtins.str = ...,
+        issue_time: _timestamp_pb2.Timestamp | None = ...,
+        deadline_time: _timestamp_pb2.Timestamp | None = ...,
+        reference_close: _builtins.float = ...,
+        currency_code: _builtins.str = ...,
+        log_moves: _abc.Iterable[_builtins.float] | None = ...,
+        up_probability: _builtins.float = ...,
+        model_version: _builtins.str = ...,
+        state: Global___OutcomeState.ValueType = ...,
+        outcome_log_move: _builtins.float | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_outcome_log_move", b"_outcome_log_move", "deadline_time", b"deadline_time", "issue_time", b"issue_time", "outcome_log_move", b"outcome_log_move"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_outcome_log_move", b"_outcome_log_move", "as_of_session_date", b"as_of_session_date", "currency_code", b"currency_code", "deadline_time", b"deadline_time", "horizon", b"horizon", "issue_time", b"issue_time", "log_moves", b"log_moves", "model_version", b"model_version", "outcome_log_move", b"outcome_log_move", "reason", b"reason", "reference_close", b"reference_close", "row_hash", b"row_hash", "row_number", b"row_number", "state", b"state", "symbol", b"symbol", "target_session_date", b"target_session_date", "up_probability", b"up_probability"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__outcome_log_move: _TypeAlias = _typing.Literal["outcome_log_move"]  # noqa: Y015
+    _WhichOneofArgType__outcome_log_move: _TypeAlias = _typing.Literal["_outcome_log_move", b"_outcome_log_move"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__outcome_log_move) -> _WhichOneofReturnType__outcome_log_move | None: ...
+
+Global___LedgerEntry: _TypeAlias = LedgerEntry  # noqa: Y015
+
+@_typing.final
+class ListLedgerEntriesRequest(_message.Message):
+    """Request of ListLedgerEntries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol."""
+    page_size: _builtins.int
+    """How many at most, 1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    """Where to go on: next_page_token of the page before."""
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLedgerEntriesRequest: _TypeAlias = ListLedgerEntriesRequest  # noqa: Y015
+
+@_typing.final
+class ListLedgerEntriesResponse(_message.Message):
+    """Response of ListLedgerEntries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MARKET_ID_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    market_id: _builtins.str
+    """The market."""
+    next_page_token: _builtins.str
+    """For the next page; empty after the last."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerEntry]:
+        """The rows, by falling number."""
+
+    def __init__(
+        self,
+        *,
+        market_id: _builtins.str = ...,
+        entries: _abc.Iterable[Global___LedgerEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "market_id", b"market_id", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLedgerEntriesResponse: _TypeAlias = ListLedgerEntriesResponse  # noqa: Y015
+
+@_typing.final
+class VerifyLedgerRequest(_message.Message):
+    """Request of VerifyLedger."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MARKET_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_HEAD_FIELD_NUMBER: _builtins.int
+    market_id: _builtins.str
+    """The market; the one that is served if empty."""
+    expected_head: _builtins.str
+    """A head as it was published, HASH or HASH@COUNT, which must be in the ledger; or nothing."""
+    def __init__(
+        self,
+        *,
+        market_id: _builtins.str = ...,
+        expected_head: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_head", b"expected_head", "market_id", b"market_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyLedgerRequest: _TypeAlias = VerifyLedgerRequest  # noqa: Y015
+
+@_typing.final
+class VerifyLedgerResponse(_message.Message):
+    """Response of VerifyLedger."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEAD_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    fault: _builtins.str
+    """What is wrong with the first bad row; empty where all is as it was written."""
+    @_builtins.property
+    def head(self) -> Global___LedgerHead:
+        """The head that was found."""
+
+    def __init__(
+        self,
+        *,
+        head: Global___LedgerHead | None = ...,
+        fault: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "head", b"head"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyLedgerResponse: _TypeAlias = VerifyLedgerResponse  # noqa: Y015

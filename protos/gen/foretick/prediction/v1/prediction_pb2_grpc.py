@@ -40,6 +40,21 @@ class PredictionServiceStub:
                 request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.BatchGetForecastsRequest.SerializeToString,
                 response_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.BatchGetForecastsResponse.FromString,
                 _registered_method=True)
+        self.GetLedgerHead = channel.unary_unary(
+                '/foretick.prediction.v1.PredictionService/GetLedgerHead',
+                request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetLedgerHeadRequest.SerializeToString,
+                response_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetLedgerHeadResponse.FromString,
+                _registered_method=True)
+        self.ListLedgerEntries = channel.unary_unary(
+                '/foretick.prediction.v1.PredictionService/ListLedgerEntries',
+                request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListLedgerEntriesRequest.SerializeToString,
+                response_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListLedgerEntriesResponse.FromString,
+                _registered_method=True)
+        self.VerifyLedger = channel.unary_unary(
+                '/foretick.prediction.v1.PredictionService/VerifyLedger',
+                request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.VerifyLedgerRequest.SerializeToString,
+                response_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.VerifyLedgerResponse.FromString,
+                _registered_method=True)
         self.GetModelStatus = channel.unary_unary(
                 '/foretick.prediction.v1.PredictionService/GetModelStatus',
                 request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetModelStatusRequest.SerializeToString,
@@ -53,6 +68,27 @@ class PredictionServiceServicer:
 
     def BatchGetForecasts(self, request, context):
         """The latest forecasts of up to 500 symbols, from memory; what is missing is named with its reason.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLedgerHead(self, request, context):
+        """The head of the market's ledger: whoever keeps it can tell later whether the past was changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLedgerEntries(self, request, context):
+        """What was written down of a symbol before the fact, and what came of it, the latest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyLedger(self, request, context):
+        """Walks a market's whole ledger and names the first row that is not as it was written.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +108,21 @@ def add_PredictionServiceServicer_to_server(servicer, server):
                     servicer.BatchGetForecasts,
                     request_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.BatchGetForecastsRequest.FromString,
                     response_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.BatchGetForecastsResponse.SerializeToString,
+            ),
+            'GetLedgerHead': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLedgerHead,
+                    request_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetLedgerHeadRequest.FromString,
+                    response_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetLedgerHeadResponse.SerializeToString,
+            ),
+            'ListLedgerEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLedgerEntries,
+                    request_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListLedgerEntriesRequest.FromString,
+                    response_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListLedgerEntriesResponse.SerializeToString,
+            ),
+            'VerifyLedger': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyLedger,
+                    request_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.VerifyLedgerRequest.FromString,
+                    response_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.VerifyLedgerResponse.SerializeToString,
             ),
             'GetModelStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModelStatus,
@@ -107,6 +158,87 @@ class PredictionService:
             '/foretick.prediction.v1.PredictionService/BatchGetForecasts',
             foretick_dot_prediction_dot_v1_dot_prediction__pb2.BatchGetForecastsRequest.SerializeToString,
             foretick_dot_prediction_dot_v1_dot_prediction__pb2.BatchGetForecastsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLedgerHead(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.prediction.v1.PredictionService/GetLedgerHead',
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetLedgerHeadRequest.SerializeToString,
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetLedgerHeadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLedgerEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.prediction.v1.PredictionService/ListLedgerEntries',
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListLedgerEntriesRequest.SerializeToString,
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListLedgerEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyLedger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.prediction.v1.PredictionService/VerifyLedger',
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.VerifyLedgerRequest.SerializeToString,
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.VerifyLedgerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -18,6 +18,12 @@ class PredictionServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     BatchGetForecasts: _aio.UnaryUnaryMultiCallable[_prediction_pb2.BatchGetForecastsRequest, _prediction_pb2.BatchGetForecastsResponse]
     """The latest forecasts of up to 500 symbols, from memory; what is missing is named with its reason."""
+    GetLedgerHead: _aio.UnaryUnaryMultiCallable[_prediction_pb2.GetLedgerHeadRequest, _prediction_pb2.GetLedgerHeadResponse]
+    """The head of the market's ledger: whoever keeps it can tell later whether the past was changed."""
+    ListLedgerEntries: _aio.UnaryUnaryMultiCallable[_prediction_pb2.ListLedgerEntriesRequest, _prediction_pb2.ListLedgerEntriesResponse]
+    """What was written down of a symbol before the fact, and what came of it, the latest first."""
+    VerifyLedger: _aio.UnaryUnaryMultiCallable[_prediction_pb2.VerifyLedgerRequest, _prediction_pb2.VerifyLedgerResponse]
+    """Walks a market's whole ledger and names the first row that is not as it was written."""
     GetModelStatus: _aio.UnaryUnaryMultiCallable[_prediction_pb2.GetModelStatusRequest, _prediction_pb2.GetModelStatusResponse]
     """Which model answers now, and what is being trained."""
 
@@ -31,6 +37,30 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_prediction_pb2.BatchGetForecastsRequest, _abc.Awaitable[_prediction_pb2.BatchGetForecastsResponse]],
     ) -> _abc.Awaitable[_prediction_pb2.BatchGetForecastsResponse]:
         """The latest forecasts of up to 500 symbols, from memory; what is missing is named with its reason."""
+
+    @_abc_1.abstractmethod
+    def GetLedgerHead(
+        self,
+        request: _prediction_pb2.GetLedgerHeadRequest,
+        context: _aio.ServicerContext[_prediction_pb2.GetLedgerHeadRequest, _abc.Awaitable[_prediction_pb2.GetLedgerHeadResponse]],
+    ) -> _abc.Awaitable[_prediction_pb2.GetLedgerHeadResponse]:
+        """The head of the market's ledger: whoever keeps it can tell later whether the past was changed."""
+
+    @_abc_1.abstractmethod
+    def ListLedgerEntries(
+        self,
+        request: _prediction_pb2.ListLedgerEntriesRequest,
+        context: _aio.ServicerContext[_prediction_pb2.ListLedgerEntriesRequest, _abc.Awaitable[_prediction_pb2.ListLedgerEntriesResponse]],
+    ) -> _abc.Awaitable[_prediction_pb2.ListLedgerEntriesResponse]:
+        """What was written down of a symbol before the fact, and what came of it, the latest first."""
+
+    @_abc_1.abstractmethod
+    def VerifyLedger(
+        self,
+        request: _prediction_pb2.VerifyLedgerRequest,
+        context: _aio.ServicerContext[_prediction_pb2.VerifyLedgerRequest, _abc.Awaitable[_prediction_pb2.VerifyLedgerResponse]],
+    ) -> _abc.Awaitable[_prediction_pb2.VerifyLedgerResponse]:
+        """Walks a market's whole ledger and names the first row that is not as it was written."""
 
     @_abc_1.abstractmethod
     def GetModelStatus(

@@ -1,0 +1,120 @@
+"""What tests of the ledger share: ledgers in real databases, and rows to write in them."""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from foretick_rpc.database import Database, migrate, open_database
+from foretick_rpc.leases import Lease, Time
+from prediction_svc.ledger import Ledger
+from prediction_svc.ledger_rows import LedgerForecast, MissedForecast, Outcome
+from prediction_svc.outcomes import OpenForecast, log_move
+from prediction_svc.schema import leases
+
+FIRST_DAY = 20_000  # 2024-10-04
+
+
+def close_of(day: int) -> datetime:
+    """21:00 UTC of a day; the next session opens 17 hours and a half later."""
+    return datetime(1970, 1, 1, 21, tzinfo=UTC) + timedelta(days=day)
+
+
+def forecast_of(symbol: str, day: int, horizon: int = 1, **changes: Any) -> LedgerForecast:
+    """A forecast whose numbers have all their bits."""
+    chance = random.Random(f"{symbol} {day} {horizon}")  # noqa: S311 - the same everywhere
+    moves = sorted((chance.random() - 0.5) / 30 for _ in range(7))
+    forecast = LedgerForecast(
+        symbol=symbol,
+        horizon=horizon,
+        as_of_day=day,
+        target_day=day + horizon,
+        target_inferred=horizon == 20,
+        deadline=close_of(day) + timedelta(hours=17.5),
+        reference_close=20 + 100 * chance.random(),
+        currency_code="USD",
+        actions_version=hashlib.sha256(symbol.encode()).hexdigest()[:16],
+        quantiles=tuple(moves),
+        p_up=0.4 + chance.random() / 5,
+        expected_move=moves[3],
+        forecaster="scale-model",
+        model_version="scale-20240701-0123abcd",
+        inputs_hash=hashlib.sha256(f"{symbol} {day}".encode()).digest(),
+    )
+    return replace(forecast, **changes)
+
+
+def batch_of(
+    day: int, symbols: Sequence[str] = ("AAA", "BBB", "CCC"), horizons: Sequence[int] = (1, 5, 20)
+) -> list[LedgerForecast]:
+    """All forecasts of a session."""
+    return [forecast_of(symbol, day, horizon) for symbol in symbols for horizon in horizons]
+
+
+def missed_of(symbol: str, day: int, horizon: int = 1) -> MissedForecast:
+    """A forecast that nobody made."""
+    return MissedForecast(
+        symbol=symbol,
+        horizon=horizon,
+        as_of_day=day,
+        target_day=day + horizon,
+        deadline=close_of(day) + timedelta(hours=17.5),
+        reason="SERVICE_AWAY",
+    )
+
+
+def outcome_of(forecast: OpenForecast, growth: float = 0.01) -> Outcome:
+    """What came of a forecast, with a dividend paid after a split."""
+    close = (forecast.reference_close * (1 + growth) - 0.3) / 2
+    move = log_move(close, 2.0, 0.3, forecast.reference_close)
+    return Outcome(
+        forecast_number=forecast.number,
+        revision=forecast.next_revision,
+        resolved_day=forecast.target_day,
+        close=close,
+        split_factor=2.0,
+        dividend=0.3,
+        log_move=round(move, 12),  # whose last bits are not the same everywhere
+    )
+
+
+@asynccontextmanager
+async def holding(database: Database) -> AsyncIterator[Lease]:
+    """A lease that is held, on a clock ten times as fast as the wall's."""
+    time = Time(
+        lambda: asyncio.get_running_loop().time() * 10, lambda seconds: asyncio.sleep(seconds / 10)
+    )
+    lease = Lease(database, leases, "work", time=time)
+    held = asyncio.Event()
+
+    async def work() -> None:
+        held.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(lease.run(work))
+    try:
+        await asyncio.wait_for(held.wait(), 30)
+        yield lease
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def score_all(ledger: Ledger, market_id: str, day: int) -> int:
+    """Record an outcome of every forecast whose target session has closed."""
+    found = await ledger.open_forecasts(market_id, day, day + 1)
+    due = [outcome_of(each) for each in (one for many in found.values() for one in many)]
+    added, _ = await ledger.append_outcomes(market_id, due, close_of(day))
+    return added
+
+
+@asynccontextmanager
+async def writable_ledger(url: str) -> AsyncIterator[tuple[Database, Ledger]]:
+    """A migrated database, and its ledger with the lease held."""
+    await migrate(url, "prediction_svc")
+    async with open_database(url, "prediction_svc") as database, holding(database) as lease:
+        yield database, Ledger(database, lease)

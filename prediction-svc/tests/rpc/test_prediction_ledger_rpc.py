@@ -1,0 +1,94 @@
+"""The ledger as callers see it, from the first forecast to its outcome."""
+
+import math
+from typing import Any
+
+import grpc
+import pytest
+
+from foretick.prediction.v1 import prediction_pb2 as pb
+from foretick_rpc.errors import app_error
+
+Fixture = Any
+
+
+def written_down(forecast: pb.Forecast) -> bool:
+    return forecast.ledger_number > 0
+
+
+async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    error = app_error(caught.value)
+    return error.code, error.metadata["field"]
+
+
+async def test_a_forecast_is_written_down_and_gets_its_outcome(
+    quotes: Fixture, serve_quotes: Fixture, serve_predictions: Fixture
+) -> None:
+    quotes.holiday = False
+    async with serve_quotes() as market, serve_predictions(market.port) as predictions:
+        stub = predictions.stub
+        told = await predictions.until(written_down)
+        published = (await stub.GetLedgerHead(pb.GetLedgerHeadRequest())).head
+        assert (published.market_id, published.row_count) == ("demo:1", 6)
+
+        quotes.hidden = 1
+        later = await predictions.until(
+            lambda each: written_down(each) and each.ledger_number != told.ledger_number
+        )
+        answer = await stub.ListLedgerEntries(pb.ListLedgerEntriesRequest(symbol="s0"))
+        newest, oldest = answer.entries
+        assert (newest.row_number, oldest.row_number) == (later.ledger_number, told.ledger_number)
+        assert newest.state == pb.OUTCOME_STATE_OPEN
+        assert not newest.HasField("outcome_log_move")
+        assert oldest.state == pb.OUTCOME_STATE_RESOLVED
+        assert oldest.issue_time == told.issue_time
+        assert oldest.target_session_date == told.target_session_date
+        assert oldest.up_probability == told.up_probability
+        closes = quotes.histories["S0"].closes
+        move = closes[-2] / closes[-3]
+        assert oldest.outcome_log_move == pytest.approx(math.log(move))
+
+        head = f"{published.row_hash}@{published.row_count}"
+        sound = await stub.VerifyLedger(pb.VerifyLedgerRequest(expected_head=head))
+        # Six, their outcomes, and seven: one more symbol has enough bars by now.
+        assert (sound.fault, sound.head.row_count) == ("", 6 + 6 + 7)
+        wrong = await stub.VerifyLedger(pb.VerifyLedgerRequest(expected_head="0" * 64))
+        assert wrong.fault
+
+
+async def test_entries_come_in_pages(
+    quotes: Fixture, serve_quotes: Fixture, serve_predictions: Fixture
+) -> None:
+    quotes.holiday = False
+    async with serve_quotes() as market, serve_predictions(market.port) as predictions:
+        first = await predictions.until(written_down)
+        quotes.hidden = 1
+        await predictions.until(lambda each: each.ledger_number > first.ledger_number)
+        request = pb.ListLedgerEntriesRequest(symbol="S0", page_size=1)
+        numbers = []
+        while True:
+            page = await predictions.stub.ListLedgerEntries(request)
+            numbers += [entry.row_number for entry in page.entries]
+            if not page.next_page_token:
+                break
+            request.page_token = page.next_page_token
+        assert len(numbers) == 2
+        assert numbers == sorted(numbers, reverse=True)
+
+
+async def test_bad_input_is_named(
+    quotes: Fixture, serve_quotes: Fixture, serve_predictions: Fixture
+) -> None:
+    invalid = grpc.StatusCode.INVALID_ARGUMENT
+    async with serve_quotes() as market, serve_predictions(market.port) as predictions:
+        stub, entries = predictions.stub, pb.ListLedgerEntriesRequest
+        bad = {
+            "symbol": stub.ListLedgerEntries(entries(symbol="two words")),
+            "page_size": stub.ListLedgerEntries(entries(symbol="S0", page_size=501)),
+            "page_token": stub.ListLedgerEntries(entries(symbol="S0", page_token="1 OR 1")),
+            "expected_head": stub.VerifyLedger(pb.VerifyLedgerRequest(expected_head="zz")),
+        }
+        for field, call in bad.items():
+            assert await refused(call) == (invalid, field)

@@ -6,19 +6,20 @@ carries in `<package>.migrations`.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
 from alembic import context
-from sqlalchemy import URL, Connection, MetaData, Table, make_url
+from sqlalchemy import URL, Connection, MetaData, Table, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError
 
 from foretick_rpc.errors import StartupError
-from foretick_rpc.migrations import Revisions
-from foretick_rpc.postgres_database import look_postgres, migrate_postgres, open_postgres
-from foretick_rpc.sqlite_database import SqliteDatabase, look_sqlite
+from foretick_rpc.migrations import Revisions, revisions
+from foretick_rpc.postgres_database import migrate_postgres, open_postgres, peek_postgres
+from foretick_rpc.sqlite_database import SqliteDatabase, peek_sqlite
 
 T = TypeVar("T")
 
@@ -72,15 +73,35 @@ async def migrate(url: str, package: str) -> None:
         await migrate_postgres(address, package)
 
 
-async def look(url: str, package: str) -> tuple[Revisions, float]:
-    """The tables' revisions, and how many seconds the database's clock is ahead of ours.
+async def peek(url: str, package: str, work: Callable[[Connection], T]) -> T:
+    """Run `work`, which only reads, even while the service has its database open.
 
-    Changes nothing, and may be asked while the service runs. Raises StartupError as above.
+    Raises FileNotFoundError where there is no file yet, and StartupError as above.
     """
     address = _address(url)
     if address.get_backend_name() == "sqlite":
-        return await asyncio.to_thread(look_sqlite, address, package), 0.0
-    return await look_postgres(address, package)
+        return await asyncio.to_thread(peek_sqlite, address, work)
+    return await peek_postgres(address, package, work)
+
+
+async def look(url: str, package: str) -> tuple[Revisions, float]:
+    """The tables' revisions, and how many seconds the database's clock is ahead of ours.
+
+    Raises what `peek` raises.
+    """
+
+    def work(connection: Connection) -> tuple[Revisions, float]:
+        tables = revisions(connection, package)
+        if connection.dialect.name == "sqlite":
+            return tables, 0.0
+        asked = time.time()
+        told = float(connection.execute(_CLOCK).scalar_one())
+        return tables, told - (asked + time.time()) / 2
+
+    return await peek(url, package, work)
+
+
+_CLOCK = text("SELECT extract(epoch FROM clock_timestamp())")
 
 
 def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:

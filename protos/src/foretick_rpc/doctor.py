@@ -68,10 +68,10 @@ async def database(url: str, package: str) -> Finding:
 
     try:
         tables, skew = await look(url, package)
+    except FileNotFoundError:
+        return Finding(f"the database of {package} will be made at the first start")
     except StartupError as error:
         return Finding(f"the database of {package}", f"{error}")
-    if not tables.found and url.startswith("sqlite"):
-        return Finding(f"the database of {package} will be made at the first start")
     if tables.found != tables.wanted:
         return Finding(
             f"the tables of {package} are at {tables.found or 'none'}, not at {tables.wanted}",

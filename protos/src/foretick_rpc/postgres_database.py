@@ -2,12 +2,11 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from sqlalchemy import URL, Connection, text
+from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -122,19 +121,13 @@ async def migrate_postgres(address: URL, package: str) -> None:
         await engine.dispose()
 
 
-async def look_postgres(address: URL, package: str) -> tuple[Revisions, float]:
-    """The tables' revisions, and how many seconds the server's clock is ahead of ours.
-
-    Raises StartupError where it does not answer at once.
-    """
+async def peek_postgres(address: URL, package: str, work: Callable[[Connection], T]) -> T:
+    """Run `work`, which reads, beside whoever else does. Raises StartupError where it cannot."""
     engine = _engine(address, package)
     try:
         database = PostgresDatabase(engine)
-        tables = await _first_answer(database, address, package, wait_seconds=_CONNECT_SECONDS)
-        query = text("SELECT extract(epoch FROM clock_timestamp())")
-        asked = time.time()
-        told = await database.read(lambda connection: connection.execute(query).scalar_one())
-        return tables, float(told) - (asked + time.time()) / 2
+        await _first_answer(database, address, package, wait_seconds=_CONNECT_SECONDS)
+        return await database.read(work)
     finally:
         await engine.dispose()
 

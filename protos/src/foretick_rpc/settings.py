@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -40,15 +40,15 @@ class RpcSettings(BaseSettings):
         return f"sqlite:///{self.data_dir / name}"
 
 
-def load_settings(settings_type: type[S]) -> S:
-    """Read the settings; print every problem and exit with 2 if any is bad.
+def load_settings(settings_type: type[S], **given: Any) -> S:
+    """Read the settings, but for those that are given; print all problems and exit with 2.
 
     They come from environment variables, and where one is not set, from the file of its name in
     the folder of secrets: FORETICK_SECRETS_DIR, or /run/secrets, where containers find theirs.
     """
     secrets = Path(os.environ.get("FORETICK_SECRETS_DIR") or "/run/secrets")
     try:
-        return settings_type(_secrets_dir=secrets if secrets.is_dir() else None)
+        return settings_type(_secrets_dir=secrets if secrets.is_dir() else None, **given)
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_input=False):
             where = ".".join(str(part) for part in problem["loc"]) or "settings"

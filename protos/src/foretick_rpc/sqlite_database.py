@@ -15,7 +15,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from foretick_rpc.errors import StartupError
-from foretick_rpc.migrations import Revisions, revisions, upgrade
+from foretick_rpc.migrations import upgrade
 
 T = TypeVar("T")
 _READERS = 4
@@ -72,15 +72,18 @@ class SqliteDatabase:
         self._engine.dispose()
 
 
-def look_sqlite(address: URL, package: str) -> Revisions:
-    """The revisions of the tables in the file, empty where there is none; changes nothing."""
+def peek_sqlite(address: URL, work: Callable[[Connection], T]) -> T:
+    """Run `work` on a file that another process may have open; it can write nothing.
+
+    Raises FileNotFoundError, and StartupError where the file is no database.
+    """
     path = Path(address.database or "").absolute()
     if not path.exists():
-        return Revisions("", "")
+        raise FileNotFoundError(path)
     engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
     try:
         with engine.connect() as connection:
-            return revisions(connection, package)
+            return work(connection)
     except DatabaseError as error:
         raise StartupError(f"{path} cannot be read: {error.orig}") from error
     finally:

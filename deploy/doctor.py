@@ -149,7 +149,8 @@ def stack(containers: list[dict[str, Any]]) -> Iterator[Finding]:
         else:
             yield Finding(f"{service}: {len(states)} healthy")
     yield _disk()
-    yield _page(_docker("compose", "port", "gateway", "8080").strip().rpartition(":")[2])
+    if address := _docker("compose", "port", "gateway", "8080").strip():
+        yield _page(address.rpartition(":")[2])
 
 
 def _disk() -> Finding:

@@ -1,7 +1,7 @@
 """Bars added later change no earlier forecast, byte for byte."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,12 @@ from prediction_svc import (
     scale_model,
     width,
 )
-from prediction_svc.features import build_features
+from prediction_svc.features import Features, build_features
 from prediction_svc.fits import Fit, fits_of
-from prediction_svc.fitting import predictions
+from prediction_svc.fitting import predictions, train
 from prediction_svc.forecasting import (
     Forecasts,
+    Standing,
     backtest,
     farther,
     forecast_latest,
@@ -30,7 +31,6 @@ from prediction_svc.forecasting import (
     without_learning,
 )
 from prediction_svc.histories import Floats, History, Ints
-from prediction_svc.models import TrainedModel
 from prediction_svc.panel import NEVER, Outcomes, Panel, build_panel
 from prediction_svc.quantiles import Moves, Predictions
 from prediction_svc.recipe import HORIZONS, Recipe
@@ -50,17 +50,40 @@ def cuts(histories: Sequence[History], count: int, seed: int) -> list[int]:
     return [int(second) for second in random.integers(last - 200 * DAY, last - DAY, count)]
 
 
-def train_all(histories: Sequence[History], recipe: Recipe) -> list[TrainedModel]:
+def learned_next(histories: Sequence[History], recipe: Recipe) -> tuple[Panel, Predictions]:
+    """Horizon 1 by the models of the last fixed dates, trained on these histories alone."""
+    panel = build_panel(histories, recipe)
+    features = build_features(panel)
     fits = fits_of(histories)[-recipe.fits :]
-    models = [jobs.train_model(histories, fit, recipe) for fit in fits]
-    return [model for model in models if model is not None]
+    models = [train(panel, features, fit, recipe) for fit in fits]
+    trained = [model for model in models if model is not None]
+    return panel, predictions(panel, features, trained, recipe)
+
+
+def test_models_are_trained_here_as_jobs_train_them(
+    mixed_histories: list[History], quick_recipe: Recipe
+) -> None:
+    fits = fits_of(mixed_histories)[-quick_recipe.fits :]
+    models = [jobs.train_model(mixed_histories, fit, quick_recipe) for fit in fits]
+    trained = [model for model in models if model is not None]
+    panel, predicted = learned_next(mixed_histories, quick_recipe)
+    of_jobs = predictions(panel, build_features(panel), trained, quick_recipe)
+    assert predicted.scale.tobytes() == of_jobs.scale.tobytes()
+    assert predicted.score.tobytes() == of_jobs.score.tobytes()
 
 
 def differing_features(histories: Sequence[History], second: int, recipe: Recipe) -> set[str]:
     """Names of features of sessions closed by `second` that change with bars after it."""
     full = build_panel(histories, recipe)
+    return features_that_differ(full, build_features(full), histories, second, recipe)
+
+
+def features_that_differ(
+    full: Panel, wide: Features, histories: Sequence[History], second: int, recipe: Recipe
+) -> set[str]:
+    """The same, where those of all bars are known."""
     short = build_panel(cut(histories, second), recipe)
-    wide, narrow = build_features(full), build_features(short)
+    narrow = build_features(short)
     changed: set[str] = set()
     for i, symbol in enumerate(short.symbols):
         own = full.rows(full.symbols.index(symbol))
@@ -78,10 +101,10 @@ def differing_features(histories: Sequence[History], second: int, recipe: Recipe
 def predictions_of(
     histories: Sequence[History], recipe: Recipe, horizon: int, *, learned: bool
 ) -> tuple[Panel, Predictions]:
-    panel = build_panel(histories, recipe)
     if not learned:
+        panel = build_panel(histories, recipe)
         return panel, without_learning(panel, horizon, recipe)
-    of_next = predictions(panel, build_features(panel), train_all(histories, recipe), recipe)
+    panel, of_next = learned_next(histories, recipe)
     return panel, of_next if horizon == 1 else farther(panel, of_next, horizon)
 
 
@@ -91,17 +114,32 @@ def told(forecasts: Forecasts) -> dict[str, bytes]:
     return {name: np.asarray(getattr(forecasts, name)).tobytes() for name in names}
 
 
-Whole = dict[tuple[int, bool], tuple[Panel, Predictions]]
+@dataclass(frozen=True)
+class Replay:
+    """What was forecast one after the other, out of all bars."""
+
+    panel: Panel
+    forecasts: Forecasts
+    standing: Standing
+
+
+def replayed(panel: Panel, predicted: Predictions, recipe: Recipe) -> Replay:
+    rows = usable_rows(panel, predicted, recipe)
+    return Replay(panel, *backtest(panel, predicted, rows, recipe))
+
+
+Whole = dict[tuple[int, bool], Replay]
 
 
 @pytest.fixture(scope="module")
 def whole(mixed_histories: list[History], quick_recipe: Recipe) -> Whole:
-    """Predictions out of all bars, which the honest tests have in common."""
-    return {
-        (horizon, learned): predictions_of(mixed_histories, quick_recipe, horizon, learned=learned)
-        for horizon in HORIZONS
-        for learned in (True, False)
-    }
+    """Forecasts out of all bars, which the honest tests have in common."""
+    panel, of_next = learned_next(mixed_histories, quick_recipe)
+    learned = {h: of_next if h == 1 else farther(panel, of_next, h) for h in HORIZONS}
+    unlearned = {h: without_learning(panel, h, quick_recipe) for h in HORIZONS}
+    predicted = {(h, True): of for h, of in learned.items()}
+    predicted |= {(h, False): of for h, of in unlearned.items()}
+    return {key: replayed(panel, of, quick_recipe) for key, of in predicted.items()}
 
 
 def differing(
@@ -114,15 +152,13 @@ def differing(
     whole: Whole | None = None,
 ) -> set[str]:
     """What of the forecasts made at `second` changes with bars after it."""
-    of_all = (
-        predictions_of(histories, recipe, horizon, learned=learned)
-        if whole is None
-        else (whole[horizon, learned])
-    )
-    panel, predicted = of_all
+    if whole is None:
+        of_all = replayed(*predictions_of(histories, recipe, horizon, learned=learned), recipe)
+    else:
+        of_all = whole[horizon, learned]
+    panel, full = of_all.panel, of_all.forecasts
     closed = panel.closed_by(np.array([second]))[0]
     latest = (panel.starts[:-1] + closed - 1)[closed >= recipe.min_bars]
-    full, _ = backtest(panel, predicted, usable_rows(panel, predicted, recipe), recipe)
     seen = full.chosen(np.isin(full.rows, latest))
     shorter = cut(histories, second)
     short, predicted = predictions_of(shorter, recipe, horizon, learned=learned)
@@ -138,8 +174,11 @@ def differing(
 def test_features_do_not_see_later_bars(
     mixed_histories: list[History], quick_recipe: Recipe
 ) -> None:
+    full = build_panel(mixed_histories, quick_recipe)
+    wide = build_features(full)
     for second in cuts(mixed_histories, 20, seed=3):
-        assert differing_features(mixed_histories, second, quick_recipe) == set()
+        changed = features_that_differ(full, wide, mixed_histories, second, quick_recipe)
+        assert changed == set(), second
 
 
 @pytest.mark.parametrize("cut_index", range(20))
@@ -158,11 +197,9 @@ def test_a_symbols_own_multiplier_does_not_see_later_bars(
     mixed_histories: list[History], quick_recipe: Recipe, whole: Whole
 ) -> None:
     second = max(int(history.close_seconds[-1]) for history in mixed_histories) - 10 * DAY
-    panel, predicted = whole[1, True]
-    rows = usable_rows(panel, predicted, quick_recipe)
-    made, standing = backtest(panel, predicted, rows, quick_recipe)
-    assert "NY21" in standing.directions
-    assert made.multiplier.max() > 1.5
+    of_all = whole[1, True]
+    assert "NY21" in of_all.standing.directions
+    assert of_all.forecasts.multiplier.max() > 1.5
     assert differing(mixed_histories, second, quick_recipe, 1, whole=whole) == set()
 
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'foretick/prediction/v1/prediction.proto\x12\x16\x66oretick.prediction.v1\x1a\x1fgoogle/protobuf/timestamp.proto\".\n\x08Quantile\x12\x13\n\x0bprobability\x18\x01 \x01(\x01\x12\r\n\x05price\x18\x02 \x01(\x01\"\xae\x01\n\x0cPredictScore\x12\x12\n\x05value\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03low\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\x04high\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x17\n\x0fscored_sessions\x18\x04 \x01(\x05\x12\x31\n\x05\x62\x61sis\x18\x05 \x01(\x0e\x32\".foretick.prediction.v1.ScoreBasisB\x08\n\x06_valueB\x06\n\x04_lowB\x07\n\x05_high\"\xf5\x03\n\x08\x46orecast\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0f\n\x07horizon\x18\x02 \x01(\x05\x12\x1a\n\x12\x61s_of_session_date\x18\x03 \x01(\t\x12\x1b\n\x13target_session_date\x18\x04 \x01(\t\x12\x17\n\x0ftarget_inferred\x18\x05 \x01(\x08\x12\x17\n\x0freference_close\x18\x06 \x01(\x01\x12\x15\n\rcurrency_code\x18\x07 \x01(\t\x12\x16\n\x0eprice_decimals\x18\x08 \x01(\x05\x12\x33\n\tquantiles\x18\t \x03(\x0b\x32 .foretick.prediction.v1.Quantile\x12\x16\n\x0e\x65xpected_close\x18\n \x01(\x01\x12\x36\n\nforecaster\x18\x0b \x01(\x0e\x32\".foretick.prediction.v1.Forecaster\x12\x15\n\rmodel_version\x18\x0c \x01(\t\x12\x33\n\x05score\x18\r \x01(\x0b\x32$.foretick.prediction.v1.PredictScore\x12.\n\nissue_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eup_probability\x18\x0f \x01(\x01\x12\x15\n\rledger_number\x18\x10 \x01(\x03\":\n\x07Missing\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xb7\x01\n\x05Model\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x0f\n\x07horizon\x18\x02 \x01(\x05\x12\x10\n\x08\x66it_date\x18\x03 \x01(\t\x12\x18\n\x10train_start_date\x18\x04 \x01(\t\x12\x12\n\ntrain_rows\x18\x05 \x01(\x03\x12\x15\n\rtrain_symbols\x18\x06 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x18\x42\x61tchGetForecastsRequest\x12\x0f\n\x07symbols\x18\x01 \x03(\t\x12\x0f\n\x07horizon\x18\x02 \x01(\x05\"\x95\x01\n\x19\x42\x61tchGetForecastsResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12\x33\n\tforecasts\x18\x02 \x03(\x0b\x32 .foretick.prediction.v1.Forecast\x12\x30\n\x07missing\x18\x03 \x03(\x0b\x32\x1f.foretick.prediction.v1.Missing\"\x17\n\x15GetModelStatusRequest\"\xb2\x01\n\x16GetModelStatusResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12,\n\x05model\x18\x02 \x01(\x0b\x32\x1d.foretick.prediction.v1.Model\x12=\n\x0etraining_state\x18\x03 \x01(\x0e\x32%.foretick.prediction.v1.TrainingState\x12\x18\n\x10training_message\x18\x04 \x01(\t\"\x16\n\x14GetLedgerHeadRequest\"D\n\nLedgerHead\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12\x11\n\trow_count\x18\x02 \x01(\x03\x12\x10\n\x08row_hash\x18\x03 \x01(\t\"I\n\x15GetLedgerHeadResponse\x12\x30\n\x04head\x18\x01 \x01(\x0b\x32\".foretick.prediction.v1.LedgerHead\"\xdb\x03\n\x0bLedgerEntry\x12\x12\n\nrow_number\x18\x01 \x01(\x03\x12\x10\n\x08row_hash\x18\x02 \x01(\t\x12\x0e\n\x06symbol\x18\x03 \x01(\t\x12\x0f\n\x07horizon\x18\x04 \x01(\x05\x12\x1a\n\x12\x61s_of_session_date\x18\x05 \x01(\t\x12\x1b\n\x13target_session_date\x18\x06 \x01(\t\x12.\n\nissue_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rdeadline_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0freference_close\x18\t \x01(\x01\x12\x15\n\rcurrency_code\x18\n \x01(\t\x12\x11\n\tlog_moves\x18\x0b \x03(\x01\x12\x16\n\x0eup_probability\x18\x0c \x01(\x01\x12\x15\n\rmodel_version\x18\r \x01(\t\x12\x33\n\x05state\x18\x0e \x01(\x0e\x32$.foretick.prediction.v1.OutcomeState\x12\x1d\n\x10outcome_log_move\x18\x0f \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x10 \x01(\tB\x13\n\x11_outcome_log_move\"Q\n\x18ListLedgerEntriesRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"}\n\x19ListLedgerEntriesResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12\x34\n\x07\x65ntries\x18\x02 \x03(\x0b\x32#.foretick.prediction.v1.LedgerEntry\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"?\n\x13VerifyLedgerRequest\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12\x15\n\rexpected_head\x18\x02 \x01(\t\"W\n\x14VerifyLedgerResponse\x12\x30\n\x04head\x18\x01 \x01(\x0b\x32\".foretick.prediction.v1.LedgerHead\x12\r\n\x05\x66\x61ult\x18\x02 \x01(\t*`\n\nForecaster\x12\x1a\n\x16\x46ORECASTER_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46ORECASTER_NO_LEARNING\x10\x01\x12\x1a\n\x16\x46ORECASTER_SCALE_MODEL\x10\x02*Y\n\nScoreBasis\x12\x1b\n\x17SCORE_BASIS_UNSPECIFIED\x10\x00\x12\x18\n\x14SCORE_BASIS_BACKTEST\x10\x01\x12\x14\n\x10SCORE_BASIS_LIVE\x10\x02*\x7f\n\rTrainingState\x12\x1e\n\x1aTRAINING_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13TRAINING_STATE_IDLE\x10\x01\x12\x1a\n\x16TRAINING_STATE_RUNNING\x10\x02\x12\x19\n\x15TRAINING_STATE_FAILED\x10\x03*\xb4\x01\n\x0cOutcomeState\x12\x1d\n\x19OUTCOME_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12OUTCOME_STATE_OPEN\x10\x01\x12\x1a\n\x16OUTCOME_STATE_RESOLVED\x10\x02\x12\x1c\n\x18OUTCOME_STATE_UNRESOLVED\x10\x03\x12\x19\n\x15OUTCOME_STATE_REVISED\x10\x04\x12\x18\n\x14OUTCOME_STATE_MISSED\x10\x05\x32\xea\x04\n\x11PredictionService\x12}\n\x11\x42\x61tchGetForecasts\x12\x30.foretick.prediction.v1.BatchGetForecastsRequest\x1a\x31.foretick.prediction.v1.BatchGetForecastsResponse\"\x03\x90\x02\x01\x12q\n\rGetLedgerHead\x12,.foretick.prediction.v1.GetLedgerHeadRequest\x1a-.foretick.prediction.v1.GetLedgerHeadResponse\"\x03\x90\x02\x01\x12}\n\x11ListLedgerEntries\x12\x30.foretick.prediction.v1.ListLedgerEntriesRequest\x1a\x31.foretick.prediction.v1.ListLedgerEntriesResponse\"\x03\x90\x02\x01\x12n\n\x0cVerifyLedger\x12+.foretick.prediction.v1.VerifyLedgerRequest\x1a,.foretick.prediction.v1.VerifyLedgerResponse\"\x03\x90\x02\x01\x12t\n\x0eGetModelStatus\x12-.foretick.prediction.v1.GetModelStatusRequest\x1a..foretick.prediction.v1.GetModelStatusResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'foretick/prediction/v1/prediction.proto\x12\x16\x66oretick.prediction.v1\x1a\x1fgoogle/protobuf/timestamp.proto\".\n\x08Quantile\x12\x13\n\x0bprobability\x18\x01 \x01(\x01\x12\r\n\x05price\x18\x02 \x01(\x01\"\xae\x01\n\x0cPredictScore\x12\x12\n\x05value\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03low\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\x04high\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x17\n\x0fscored_sessions\x18\x04 \x01(\x05\x12\x31\n\x05\x62\x61sis\x18\x05 \x01(\x0e\x32\".foretick.prediction.v1.ScoreBasisB\x08\n\x06_valueB\x06\n\x04_lowB\x07\n\x05_high\"\xf5\x03\n\x08\x46orecast\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0f\n\x07horizon\x18\x02 \x01(\x05\x12\x1a\n\x12\x61s_of_session_date\x18\x03 \x01(\t\x12\x1b\n\x13target_session_date\x18\x04 \x01(\t\x12\x17\n\x0ftarget_inferred\x18\x05 \x01(\x08\x12\x17\n\x0freference_close\x18\x06 \x01(\x01\x12\x15\n\rcurrency_code\x18\x07 \x01(\t\x12\x16\n\x0eprice_decimals\x18\x08 \x01(\x05\x12\x33\n\tquantiles\x18\t \x03(\x0b\x32 .foretick.prediction.v1.Quantile\x12\x16\n\x0e\x65xpected_close\x18\n \x01(\x01\x12\x36\n\nforecaster\x18\x0b \x01(\x0e\x32\".foretick.prediction.v1.Forecaster\x12\x15\n\rmodel_version\x18\x0c \x01(\t\x12\x33\n\x05score\x18\r \x01(\x0b\x32$.foretick.prediction.v1.PredictScore\x12.\n\nissue_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eup_probability\x18\x0f \x01(\x01\x12\x15\n\rledger_number\x18\x10 \x01(\x03\":\n\x07Missing\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xb7\x01\n\x05Model\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x0f\n\x07horizon\x18\x02 \x01(\x05\x12\x10\n\x08\x66it_date\x18\x03 \x01(\t\x12\x18\n\x10train_start_date\x18\x04 \x01(\t\x12\x12\n\ntrain_rows\x18\x05 \x01(\x03\x12\x15\n\rtrain_symbols\x18\x06 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x18\x42\x61tchGetForecastsRequest\x12\x0f\n\x07symbols\x18\x01 \x03(\t\x12\x0f\n\x07horizon\x18\x02 \x01(\x05\"\xa6\x01\n\x19\x42\x61tchGetForecastsResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12\x33\n\tforecasts\x18\x02 \x03(\x0b\x32 .foretick.prediction.v1.Forecast\x12\x30\n\x07missing\x18\x03 \x03(\x0b\x32\x1f.foretick.prediction.v1.Missing\x12\x0f\n\x07version\x18\x04 \x01(\x03\"N\n\x14ListForecastsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0f\n\x07horizon\x18\x03 \x01(\x05\"\x89\x01\n\x15ListForecastsResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12\x33\n\tforecasts\x18\x02 \x03(\x0b\x32 .foretick.prediction.v1.Forecast\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\"9\n\x15WatchForecastsRequest\x12\x0f\n\x07symbols\x18\x01 \x03(\t\x12\x0f\n\x07horizon\x18\x02 \x01(\x05\"\xb5\x01\n\x16WatchForecastsResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12\x10\n\x08snapshot\x18\x02 \x01(\x08\x12\x33\n\tforecasts\x18\x03 \x03(\x0b\x32 .foretick.prediction.v1.Forecast\x12\x30\n\x07missing\x18\x04 \x03(\x0b\x32\x1f.foretick.prediction.v1.Missing\x12\x0f\n\x07version\x18\x05 \x01(\x03\"\x17\n\x15GetModelStatusRequest\"\xb2\x01\n\x16GetModelStatusResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12,\n\x05model\x18\x02 \x01(\x0b\x32\x1d.foretick.prediction.v1.Model\x12=\n\x0etraining_state\x18\x03 \x01(\x0e\x32%.foretick.prediction.v1.TrainingState\x12\x18\n\x10training_message\x18\x04 \x01(\t\"\x16\n\x14GetLedgerHeadRequest\"D\n\nLedgerHead\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12\x11\n\trow_count\x18\x02 \x01(\x03\x12\x10\n\x08row_hash\x18\x03 \x01(\t\"I\n\x15GetLedgerHeadResponse\x12\x30\n\x04head\x18\x01 \x01(\x0b\x32\".foretick.prediction.v1.LedgerHead\"\xdb\x03\n\x0bLedgerEntry\x12\x12\n\nrow_number\x18\x01 \x01(\x03\x12\x10\n\x08row_hash\x18\x02 \x01(\t\x12\x0e\n\x06symbol\x18\x03 \x01(\t\x12\x0f\n\x07horizon\x18\x04 \x01(\x05\x12\x1a\n\x12\x61s_of_session_date\x18\x05 \x01(\t\x12\x1b\n\x13target_session_date\x18\x06 \x01(\t\x12.\n\nissue_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rdeadline_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0freference_close\x18\t \x01(\x01\x12\x15\n\rcurrency_code\x18\n \x01(\t\x12\x11\n\tlog_moves\x18\x0b \x03(\x01\x12\x16\n\x0eup_probability\x18\x0c \x01(\x01\x12\x15\n\rmodel_version\x18\r \x01(\t\x12\x33\n\x05state\x18\x0e \x01(\x0e\x32$.foretick.prediction.v1.OutcomeState\x12\x1d\n\x10outcome_log_move\x18\x0f \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x10 \x01(\tB\x13\n\x11_outcome_log_move\"Q\n\x18ListLedgerEntriesRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"}\n\x19ListLedgerEntriesResponse\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12\x34\n\x07\x65ntries\x18\x02 \x03(\x0b\x32#.foretick.prediction.v1.LedgerEntry\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"?\n\x13VerifyLedgerRequest\x12\x11\n\tmarket_id\x18\x01 \x01(\t\x12\x15\n\rexpected_head\x18\x02 \x01(\t\"W\n\x14VerifyLedgerResponse\x12\x30\n\x04head\x18\x01 \x01(\x0b\x32\".foretick.prediction.v1.LedgerHead\x12\r\n\x05\x66\x61ult\x18\x02 \x01(\t*`\n\nForecaster\x12\x1a\n\x16\x46ORECASTER_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46ORECASTER_NO_LEARNING\x10\x01\x12\x1a\n\x16\x46ORECASTER_SCALE_MODEL\x10\x02*Y\n\nScoreBasis\x12\x1b\n\x17SCORE_BASIS_UNSPECIFIED\x10\x00\x12\x18\n\x14SCORE_BASIS_BACKTEST\x10\x01\x12\x14\n\x10SCORE_BASIS_LIVE\x10\x02*\x7f\n\rTrainingState\x12\x1e\n\x1aTRAINING_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13TRAINING_STATE_IDLE\x10\x01\x12\x1a\n\x16TRAINING_STATE_RUNNING\x10\x02\x12\x19\n\x15TRAINING_STATE_FAILED\x10\x03*\xb4\x01\n\x0cOutcomeState\x12\x1d\n\x19OUTCOME_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12OUTCOME_STATE_OPEN\x10\x01\x12\x1a\n\x16OUTCOME_STATE_RESOLVED\x10\x02\x12\x1c\n\x18OUTCOME_STATE_UNRESOLVED\x10\x03\x12\x19\n\x15OUTCOME_STATE_REVISED\x10\x04\x12\x18\n\x14OUTCOME_STATE_MISSED\x10\x05\x32\xd0\x06\n\x11PredictionService\x12}\n\x11\x42\x61tchGetForecasts\x12\x30.foretick.prediction.v1.BatchGetForecastsRequest\x1a\x31.foretick.prediction.v1.BatchGetForecastsResponse\"\x03\x90\x02\x01\x12q\n\rListForecasts\x12,.foretick.prediction.v1.ListForecastsRequest\x1a-.foretick.prediction.v1.ListForecastsResponse\"\x03\x90\x02\x01\x12q\n\x0eWatchForecasts\x12-.foretick.prediction.v1.WatchForecastsRequest\x1a..foretick.prediction.v1.WatchForecastsResponse0\x01\x12q\n\rGetLedgerHead\x12,.foretick.prediction.v1.GetLedgerHeadRequest\x1a-.foretick.prediction.v1.GetLedgerHeadResponse\"\x03\x90\x02\x01\x12}\n\x11ListLedgerEntries\x12\x30.foretick.prediction.v1.ListLedgerEntriesRequest\x1a\x31.foretick.prediction.v1.ListLedgerEntriesResponse\"\x03\x90\x02\x01\x12n\n\x0cVerifyLedger\x12+.foretick.prediction.v1.VerifyLedgerRequest\x1a,.foretick.prediction.v1.VerifyLedgerResponse\"\x03\x90\x02\x01\x12t\n\x0eGetModelStatus\x12-.foretick.prediction.v1.GetModelStatusRequest\x1a..foretick.prediction.v1.GetModelStatusResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,6 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PREDICTIONSERVICE'].methods_by_name['BatchGetForecasts']._loaded_options = None
   _globals['_PREDICTIONSERVICE'].methods_by_name['BatchGetForecasts']._serialized_options = b'\220\002\001'
+  _globals['_PREDICTIONSERVICE'].methods_by_name['ListForecasts']._loaded_options = None
+  _globals['_PREDICTIONSERVICE'].methods_by_name['ListForecasts']._serialized_options = b'\220\002\001'
   _globals['_PREDICTIONSERVICE'].methods_by_name['GetLedgerHead']._loaded_options = None
   _globals['_PREDICTIONSERVICE'].methods_by_name['GetLedgerHead']._serialized_options = b'\220\002\001'
   _globals['_PREDICTIONSERVICE'].methods_by_name['ListLedgerEntries']._loaded_options = None
@@ -42,14 +44,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTIONSERVICE'].methods_by_name['VerifyLedger']._serialized_options = b'\220\002\001'
   _globals['_PREDICTIONSERVICE'].methods_by_name['GetModelStatus']._loaded_options = None
   _globals['_PREDICTIONSERVICE'].methods_by_name['GetModelStatus']._serialized_options = b'\220\002\001'
-  _globals['_FORECASTER']._serialized_start=2506
-  _globals['_FORECASTER']._serialized_end=2602
-  _globals['_SCOREBASIS']._serialized_start=2604
-  _globals['_SCOREBASIS']._serialized_end=2693
-  _globals['_TRAININGSTATE']._serialized_start=2695
-  _globals['_TRAININGSTATE']._serialized_end=2822
-  _globals['_OUTCOMESTATE']._serialized_start=2825
-  _globals['_OUTCOMESTATE']._serialized_end=3005
+  _globals['_FORECASTER']._serialized_start=2986
+  _globals['_FORECASTER']._serialized_end=3082
+  _globals['_SCOREBASIS']._serialized_start=3084
+  _globals['_SCOREBASIS']._serialized_end=3173
+  _globals['_TRAININGSTATE']._serialized_start=3175
+  _globals['_TRAININGSTATE']._serialized_end=3302
+  _globals['_OUTCOMESTATE']._serialized_start=3305
+  _globals['_OUTCOMESTATE']._serialized_end=3485
   _globals['_QUANTILE']._serialized_start=100
   _globals['_QUANTILE']._serialized_end=146
   _globals['_PREDICTSCORE']._serialized_start=149
@@ -63,27 +65,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHGETFORECASTSREQUEST']._serialized_start=1075
   _globals['_BATCHGETFORECASTSREQUEST']._serialized_end=1135
   _globals['_BATCHGETFORECASTSRESPONSE']._serialized_start=1138
-  _globals['_BATCHGETFORECASTSRESPONSE']._serialized_end=1287
-  _globals['_GETMODELSTATUSREQUEST']._serialized_start=1289
-  _globals['_GETMODELSTATUSREQUEST']._serialized_end=1312
-  _globals['_GETMODELSTATUSRESPONSE']._serialized_start=1315
-  _globals['_GETMODELSTATUSRESPONSE']._serialized_end=1493
-  _globals['_GETLEDGERHEADREQUEST']._serialized_start=1495
-  _globals['_GETLEDGERHEADREQUEST']._serialized_end=1517
-  _globals['_LEDGERHEAD']._serialized_start=1519
-  _globals['_LEDGERHEAD']._serialized_end=1587
-  _globals['_GETLEDGERHEADRESPONSE']._serialized_start=1589
-  _globals['_GETLEDGERHEADRESPONSE']._serialized_end=1662
-  _globals['_LEDGERENTRY']._serialized_start=1665
-  _globals['_LEDGERENTRY']._serialized_end=2140
-  _globals['_LISTLEDGERENTRIESREQUEST']._serialized_start=2142
-  _globals['_LISTLEDGERENTRIESREQUEST']._serialized_end=2223
-  _globals['_LISTLEDGERENTRIESRESPONSE']._serialized_start=2225
-  _globals['_LISTLEDGERENTRIESRESPONSE']._serialized_end=2350
-  _globals['_VERIFYLEDGERREQUEST']._serialized_start=2352
-  _globals['_VERIFYLEDGERREQUEST']._serialized_end=2415
-  _globals['_VERIFYLEDGERRESPONSE']._serialized_start=2417
-  _globals['_VERIFYLEDGERRESPONSE']._serialized_end=2504
-  _globals['_PREDICTIONSERVICE']._serialized_start=3008
-  _globals['_PREDICTIONSERVICE']._serialized_end=3626
+  _globals['_BATCHGETFORECASTSRESPONSE']._serialized_end=1304
+  _globals['_LISTFORECASTSREQUEST']._serialized_start=1306
+  _globals['_LISTFORECASTSREQUEST']._serialized_end=1384
+  _globals['_LISTFORECASTSRESPONSE']._serialized_start=1387
+  _globals['_LISTFORECASTSRESPONSE']._serialized_end=1524
+  _globals['_WATCHFORECASTSREQUEST']._serialized_start=1526
+  _globals['_WATCHFORECASTSREQUEST']._serialized_end=1583
+  _globals['_WATCHFORECASTSRESPONSE']._serialized_start=1586
+  _globals['_WATCHFORECASTSRESPONSE']._serialized_end=1767
+  _globals['_GETMODELSTATUSREQUEST']._serialized_start=1769
+  _globals['_GETMODELSTATUSREQUEST']._serialized_end=1792
+  _globals['_GETMODELSTATUSRESPONSE']._serialized_start=1795
+  _globals['_GETMODELSTATUSRESPONSE']._serialized_end=1973
+  _globals['_GETLEDGERHEADREQUEST']._serialized_start=1975
+  _globals['_GETLEDGERHEADREQUEST']._serialized_end=1997
+  _globals['_LEDGERHEAD']._serialized_start=1999
+  _globals['_LEDGERHEAD']._serialized_end=2067
+  _globals['_GETLEDGERHEADRESPONSE']._serialized_start=2069
+  _globals['_GETLEDGERHEADRESPONSE']._serialized_end=2142
+  _globals['_LEDGERENTRY']._serialized_start=2145
+  _globals['_LEDGERENTRY']._serialized_end=2620
+  _globals['_LISTLEDGERENTRIESREQUEST']._serialized_start=2622
+  _globals['_LISTLEDGERENTRIESREQUEST']._serialized_end=2703
+  _globals['_LISTLEDGERENTRIESRESPONSE']._serialized_start=2705
+  _globals['_LISTLEDGERENTRIESRESPONSE']._serialized_end=2830
+  _globals['_VERIFYLEDGERREQUEST']._serialized_start=2832
+  _globals['_VERIFYLEDGERREQUEST']._serialized_end=2895
+  _globals['_VERIFYLEDGERRESPONSE']._serialized_start=2897
+  _globals['_VERIFYLEDGERRESPONSE']._serialized_end=2984
+  _globals['_PREDICTIONSERVICE']._serialized_start=3488
+  _globals['_PREDICTIONSERVICE']._serialized_end=4336
 # @@protoc_insertion_point(module_scope)

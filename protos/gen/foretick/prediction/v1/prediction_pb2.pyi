@@ -410,8 +410,11 @@ class BatchGetForecastsResponse(_message.Message):
     MARKET_ID_FIELD_NUMBER: _builtins.int
     FORECASTS_FIELD_NUMBER: _builtins.int
     MISSING_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     market_id: _builtins.str
     """The market."""
+    version: _builtins.int
+    """Version of what is served; see WatchForecastsResponse."""
     @_builtins.property
     def forecasts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Forecast]:
         """What was found, in the order asked for."""
@@ -426,14 +429,158 @@ class BatchGetForecastsResponse(_message.Message):
         market_id: _builtins.str = ...,
         forecasts: _abc.Iterable[Global___Forecast] | None = ...,
         missing: _abc.Iterable[Global___Missing] | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecasts", b"forecasts", "market_id", b"market_id", "missing", b"missing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecasts", b"forecasts", "market_id", b"market_id", "missing", b"missing", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchGetForecastsResponse: _TypeAlias = BatchGetForecastsResponse  # noqa: Y015
+
+@_typing.final
+class ListForecastsRequest(_message.Message):
+    """Request of ListForecasts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    HORIZON_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many at most, 1 to 1000; 0 means 500."""
+    page_token: _builtins.str
+    """Where to go on: next_page_token of the page before. It is good for one version only: where
+    another is served by now, the call fails with ABORTED and reason EDITION_CHANGED, and the
+    listing must begin anew.
+    """
+    horizon: _builtins.int
+    """Sessions ahead; 0 means 1, and only 1 is served yet."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        horizon: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["horizon", b"horizon", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListForecastsRequest: _TypeAlias = ListForecastsRequest  # noqa: Y015
+
+@_typing.final
+class ListForecastsResponse(_message.Message):
+    """Response of ListForecasts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MARKET_ID_FIELD_NUMBER: _builtins.int
+    FORECASTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    market_id: _builtins.str
+    """The market; empty before the first forecasts."""
+    next_page_token: _builtins.str
+    """For the next page; empty after the last."""
+    version: _builtins.int
+    """Version of what is served, the same on all pages of a listing; see WatchForecastsResponse."""
+    @_builtins.property
+    def forecasts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Forecast]:
+        """Forecasts, by symbol."""
+
+    def __init__(
+        self,
+        *,
+        market_id: _builtins.str = ...,
+        forecasts: _abc.Iterable[Global___Forecast] | None = ...,
+        next_page_token: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecasts", b"forecasts", "market_id", b"market_id", "next_page_token", b"next_page_token", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListForecastsResponse: _TypeAlias = ListForecastsResponse  # noqa: Y015
+
+@_typing.final
+class WatchForecastsRequest(_message.Message):
+    """Request of WatchForecasts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    HORIZON_FIELD_NUMBER: _builtins.int
+    horizon: _builtins.int
+    """Sessions ahead; 0 means 1, and only 1 is served yet."""
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """1 to 500 symbols."""
+
+    def __init__(
+        self,
+        *,
+        symbols: _abc.Iterable[_builtins.str] | None = ...,
+        horizon: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["horizon", b"horizon", "symbols", b"symbols"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchForecastsRequest: _TypeAlias = WatchForecastsRequest  # noqa: Y015
+
+@_typing.final
+class WatchForecastsResponse(_message.Message):
+    """Response of WatchForecasts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MARKET_ID_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    FORECASTS_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    market_id: _builtins.str
+    """The market; empty before the first forecasts."""
+    snapshot: _builtins.bool
+    """True for a message that answers every symbol: the first, and the first of another market. Other
+    messages hold what changed.
+    """
+    version: _builtins.int
+    """Version of what is served. It rises with each message, counts over all markets, and is the same
+    on every replica, so one that was told a higher version elsewhere knows that this is older.
+    """
+    @_builtins.property
+    def forecasts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Forecast]:
+        """Forecasts."""
+
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedCompositeFieldContainer[Global___Missing]:
+        """Why others are missing."""
+
+    def __init__(
+        self,
+        *,
+        market_id: _builtins.str = ...,
+        snapshot: _builtins.bool = ...,
+        forecasts: _abc.Iterable[Global___Forecast] | None = ...,
+        missing: _abc.Iterable[Global___Missing] | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecasts", b"forecasts", "market_id", b"market_id", "missing", b"missing", "snapshot", b"snapshot", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchForecastsResponse: _TypeAlias = WatchForecastsResponse  # noqa: Y015
 
 @_typing.final
 class GetModelStatusRequest(_message.Message):

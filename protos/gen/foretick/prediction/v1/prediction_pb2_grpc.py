@@ -40,6 +40,16 @@ class PredictionServiceStub:
                 request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.BatchGetForecastsRequest.SerializeToString,
                 response_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.BatchGetForecastsResponse.FromString,
                 _registered_method=True)
+        self.ListForecasts = channel.unary_unary(
+                '/foretick.prediction.v1.PredictionService/ListForecasts',
+                request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListForecastsRequest.SerializeToString,
+                response_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListForecastsResponse.FromString,
+                _registered_method=True)
+        self.WatchForecasts = channel.unary_stream(
+                '/foretick.prediction.v1.PredictionService/WatchForecasts',
+                request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.WatchForecastsRequest.SerializeToString,
+                response_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.WatchForecastsResponse.FromString,
+                _registered_method=True)
         self.GetLedgerHead = channel.unary_unary(
                 '/foretick.prediction.v1.PredictionService/GetLedgerHead',
                 request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetLedgerHeadRequest.SerializeToString,
@@ -68,6 +78,22 @@ class PredictionServiceServicer:
 
     def BatchGetForecasts(self, request, context):
         """The latest forecasts of up to 500 symbols, from memory; what is missing is named with its reason.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListForecasts(self, request, context):
+        """All forecasts of the edition that is served, in order of their symbols, from memory.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchForecasts(self, request, context):
+        """The latest forecasts of up to 500 symbols, all of them first, then each that changes.
+
+        Whoever is cut off asks again: the first message holds all that was missed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,6 +134,16 @@ def add_PredictionServiceServicer_to_server(servicer, server):
                     servicer.BatchGetForecasts,
                     request_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.BatchGetForecastsRequest.FromString,
                     response_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.BatchGetForecastsResponse.SerializeToString,
+            ),
+            'ListForecasts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListForecasts,
+                    request_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListForecastsRequest.FromString,
+                    response_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListForecastsResponse.SerializeToString,
+            ),
+            'WatchForecasts': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchForecasts,
+                    request_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.WatchForecastsRequest.FromString,
+                    response_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.WatchForecastsResponse.SerializeToString,
             ),
             'GetLedgerHead': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLedgerHead,
@@ -158,6 +194,60 @@ class PredictionService:
             '/foretick.prediction.v1.PredictionService/BatchGetForecasts',
             foretick_dot_prediction_dot_v1_dot_prediction__pb2.BatchGetForecastsRequest.SerializeToString,
             foretick_dot_prediction_dot_v1_dot_prediction__pb2.BatchGetForecastsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListForecasts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.prediction.v1.PredictionService/ListForecasts',
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListForecastsRequest.SerializeToString,
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListForecastsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchForecasts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/foretick.prediction.v1.PredictionService/WatchForecasts',
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.WatchForecastsRequest.SerializeToString,
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.WatchForecastsResponse.FromString,
             options,
             channel_credentials,
             insecure,

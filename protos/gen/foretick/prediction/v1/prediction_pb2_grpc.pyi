@@ -18,6 +18,13 @@ class PredictionServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     BatchGetForecasts: _aio.UnaryUnaryMultiCallable[_prediction_pb2.BatchGetForecastsRequest, _prediction_pb2.BatchGetForecastsResponse]
     """The latest forecasts of up to 500 symbols, from memory; what is missing is named with its reason."""
+    ListForecasts: _aio.UnaryUnaryMultiCallable[_prediction_pb2.ListForecastsRequest, _prediction_pb2.ListForecastsResponse]
+    """All forecasts of the edition that is served, in order of their symbols, from memory."""
+    WatchForecasts: _aio.UnaryStreamMultiCallable[_prediction_pb2.WatchForecastsRequest, _prediction_pb2.WatchForecastsResponse]
+    """The latest forecasts of up to 500 symbols, all of them first, then each that changes.
+
+    Whoever is cut off asks again: the first message holds all that was missed.
+    """
     GetLedgerHead: _aio.UnaryUnaryMultiCallable[_prediction_pb2.GetLedgerHeadRequest, _prediction_pb2.GetLedgerHeadResponse]
     """The head of the market's ledger: whoever keeps it can tell later whether the past was changed."""
     ListLedgerEntries: _aio.UnaryUnaryMultiCallable[_prediction_pb2.ListLedgerEntriesRequest, _prediction_pb2.ListLedgerEntriesResponse]
@@ -37,6 +44,25 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_prediction_pb2.BatchGetForecastsRequest, _abc.Awaitable[_prediction_pb2.BatchGetForecastsResponse]],
     ) -> _abc.Awaitable[_prediction_pb2.BatchGetForecastsResponse]:
         """The latest forecasts of up to 500 symbols, from memory; what is missing is named with its reason."""
+
+    @_abc_1.abstractmethod
+    def ListForecasts(
+        self,
+        request: _prediction_pb2.ListForecastsRequest,
+        context: _aio.ServicerContext[_prediction_pb2.ListForecastsRequest, _abc.Awaitable[_prediction_pb2.ListForecastsResponse]],
+    ) -> _abc.Awaitable[_prediction_pb2.ListForecastsResponse]:
+        """All forecasts of the edition that is served, in order of their symbols, from memory."""
+
+    @_abc_1.abstractmethod
+    def WatchForecasts(
+        self,
+        request: _prediction_pb2.WatchForecastsRequest,
+        context: _aio.ServicerContext[_prediction_pb2.WatchForecastsRequest, _abc.AsyncIterator[_prediction_pb2.WatchForecastsResponse]],
+    ) -> _abc.AsyncIterator[_prediction_pb2.WatchForecastsResponse]:
+        """The latest forecasts of up to 500 symbols, all of them first, then each that changes.
+
+        Whoever is cut off asks again: the first message holds all that was missed.
+        """
 
     @_abc_1.abstractmethod
     def GetLedgerHead(

@@ -169,7 +169,12 @@ def _engine(address: URL, package: str) -> AsyncEngine:
         connect_args={
             "timeout": _CONNECT_SECONDS,
             "command_timeout": _STATEMENT_SECONDS,
-            "server_settings": {"application_name": package, "jit": "off"},
+            "server_settings": {
+                "application_name": package,
+                "jit": "off",
+                # A process that stands still in the middle keeps nobody else waiting for long.
+                "idle_in_transaction_session_timeout": "10s",
+            },
         },
     )
 

@@ -1,5 +1,6 @@
 """The forecasts that are served, in memory."""
 
+import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,7 +89,27 @@ class Book:
 
     def __init__(self) -> None:
         self.edition: Edition | None = None
+        self.version = 0
+        """Of what is held, as it is stored: the same on every replica. 0 before the first."""
         self.training = TrainingStatus()
+        self.changed = asyncio.Event()
+        """Set by the next change, which puts a new one in its place."""
+        self.ended = False
+        """Whether nothing will change any more, since the service stops."""
+
+    def turn_to(self, edition: Edition, version: int) -> None:
+        """Hold another edition, and wake who waits for a change."""
+        self.edition, self.version = edition, version
+        self._wake()
+
+    def end(self) -> None:
+        """Let nobody wait for a change any longer."""
+        self.ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
 
     @property
     def market_id(self) -> str:

@@ -47,7 +47,7 @@ class Editions:
         self._database = database
         self._lease = lease
         self._sleep = sleep
-        self._version = 0  # of what the book holds
+        self._version = 0  # of what was read last, whether or not the book could take it over
         self._failed = False
         self._writing = asyncio.Lock()  # versions are counted, so writes take turns
 
@@ -115,13 +115,16 @@ class Editions:
         self._version = row.version
         self.book.training = TrainingStatus(TrainingState(row.training_state), row.training_message)
         if edition is not None:
-            self.book.edition = edition
+            self.book.turn_to(edition, row.version)
 
     async def follow(self) -> None:
-        """Keep the book like what is stored, until cancelled."""
-        while True:
-            await self.catch_up()
-            await self._sleep(POLL_SECONDS)
+        """Keep the book like what is stored, until cancelled; then nobody need watch it."""
+        try:
+            while True:
+                await self.catch_up()
+                await self._sleep(POLL_SECONDS)
+        finally:
+            self.book.end()
 
     async def catch_up(self) -> None:
         """`refresh`, except that what is in memory stays where the database doesn't answer."""

@@ -1,11 +1,15 @@
 """PredictionService: from messages to the domain and back, and nothing else."""
 
 import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+
+from grpc import StatusCode
 
 from foretick.prediction.v1 import prediction_pb2 as pb
 from foretick.prediction.v1 import prediction_pb2_grpc
 from foretick_rpc.convert import date_of_epoch_day, timestamp
-from foretick_rpc.errors import invalid_argument
+from foretick_rpc.errors import AppError, invalid_argument
 from foretick_rpc.symbols import parse_symbol
 from prediction_svc.book import Book, IssuedForecast, TrainingState
 from prediction_svc.ledger import Ledger
@@ -17,10 +21,14 @@ from prediction_svc.models import ModelFacts
 from prediction_svc.recipe import HORIZON
 from prediction_svc.scores import Score
 from prediction_svc.verifying import ExpectedHead
+from prediction_svc.watching import WatchingEnded, watch
 
 MOST_SYMBOLS = 500
 MOST_ENTRIES, USUAL_ENTRIES = 500, 50
+MOST_FORECASTS, USUAL_FORECASTS = 1000, 500
+_PAGES_KEPT = 8
 _ROW_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
+_VERSION_AND_PLACE = re.compile(r"([1-9][0-9]{0,17})\.([1-9][0-9]{0,8})")
 _STATES = {
     TrainingState.IDLE: pb.TRAINING_STATE_IDLE,
     TrainingState.RUNNING: pb.TRAINING_STATE_RUNNING,
@@ -40,27 +48,65 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServiceServicer):
     def __init__(self, book: Book, ledger: Ledger) -> None:
         self._book = book
         self._ledger = ledger
+        self._messages = _Messages(book)
 
     async def BatchGetForecasts(
         self, request: pb.BatchGetForecastsRequest, _context: object
     ) -> pb.BatchGetForecastsResponse:
         """Return the latest forecasts, and why the rest is missing."""
-        if request.horizon not in {0, HORIZON}:
-            raise invalid_argument("horizon", f"horizon must be 0 or {HORIZON}")
-        if not 1 <= len(request.symbols) <= MOST_SYMBOLS:
-            raise invalid_argument("symbols", f"symbols must be 1 to {MOST_SYMBOLS}")
-        response = pb.BatchGetForecastsResponse(market_id=self._book.market_id)
-        answered: set[str] = set()
-        for asked in dict.fromkeys(request.symbols):
-            found = self._book.find(asked)
-            if isinstance(found, Refusal):
-                response.missing.append(
-                    pb.Missing(symbol=asked, reason=found.reason, message=found.message)
-                )
-            elif found.made.symbol not in answered:
-                answered.add(found.made.symbol)
-                response.forecasts.append(_forecast(found))
-        return response
+        _require_horizon(request.horizon)
+        _require_symbols(request.symbols)
+        answers = {asked: self._book.find(asked) for asked in request.symbols}
+        return pb.BatchGetForecastsResponse(
+            market_id=self._book.market_id,
+            forecasts=self._messages.forecasts(answers),
+            missing=_missing(answers),
+            version=self._book.version,
+        )
+
+    async def ListForecasts(
+        self, request: pb.ListForecastsRequest, _context: object
+    ) -> pb.ListForecastsResponse:
+        """Return all forecasts, page by page."""
+        _require_horizon(request.horizon)
+        if not 0 <= request.page_size <= MOST_FORECASTS:
+            raise invalid_argument("page_size", f"page_size must be 0 to {MOST_FORECASTS}")
+        begin = self._place(request.page_token) if request.page_token else 0
+        return self._messages.page(begin, request.page_size or USUAL_FORECASTS)
+
+    def _place(self, page_token: str) -> int:
+        """Where a page begins. Versions are the same everywhere, so any replica can go on."""
+        token = _VERSION_AND_PLACE.fullmatch(page_token)
+        if token is None:
+            raise invalid_argument("page_token", "page_token is not one that was given out")
+        version, place = map(int, token.groups())
+        if version != self._book.version:
+            # Going on by symbol would pass two sessions' forecasts off as one listing.
+            message = "other forecasts are served by now; list again without page_token"
+            raise AppError(StatusCode.ABORTED, "EDITION_CHANGED", message, field="page_token")
+        if self._book.edition is None or place >= len(self._book.edition.forecasts):
+            raise invalid_argument("page_token", "page_token is not one that was given out")
+        return place
+
+    async def WatchForecasts(
+        self, request: pb.WatchForecastsRequest, _context: object
+    ) -> AsyncIterator[pb.WatchForecastsResponse]:
+        """Tell the latest forecasts, then each that changes."""
+        _require_horizon(request.horizon)
+        _require_symbols(request.symbols)
+        try:
+            async with aclosing(watch(self._book, request.symbols)) as changes:
+                async for news in changes:
+                    yield pb.WatchForecastsResponse(
+                        market_id=news.market_id,
+                        snapshot=news.is_snapshot,
+                        forecasts=self._messages.forecasts(news.answers),
+                        missing=_missing(news.answers),
+                        version=news.version,
+                    )
+        except WatchingEnded as error:
+            message = "the service is stopping; ask again"
+            raise AppError(StatusCode.UNAVAILABLE, "SERVICE_STOPPING", message) from error
 
     async def GetLedgerHead(
         self, _request: pb.GetLedgerHeadRequest, _context: object
@@ -117,6 +163,75 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServiceServicer):
             training_state=_STATES[self._book.training.state],
             training_message=self._book.training.message,
         )
+
+
+class _Messages:
+    """The forecasts of the book as messages, each made once however many ask for it."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._version = -1
+        self._symbols: Sequence[str] = ()
+        self._forecasts: dict[str, tuple[IssuedForecast, pb.Forecast]] = {}
+        # Whole pages too: to copy 1,000 messages costs three times as much as to encode them.
+        self._pages: dict[tuple[int, int], pb.ListForecastsResponse] = {}
+
+    def forecasts(self, answers: Mapping[str, IssuedForecast | Refusal]) -> list[pb.Forecast]:
+        """Return those among the answers, one that was asked for in two spellings once."""
+        self._turn()
+        issued = (each for each in answers.values() if isinstance(each, IssuedForecast))
+        return list({each.made.symbol: self._forecast(each) for each in issued}.values())
+
+    def page(self, begin: int, size: int) -> pb.ListForecastsResponse:
+        """Return `size` forecasts by symbol, from the one at place `begin`."""
+        self._turn()
+        if (kept := self._pages.get((begin, size))) is not None:
+            return kept
+        edition, end = self._book.edition, begin + size
+        forecasts = edition.forecasts if edition else {}
+        page = pb.ListForecastsResponse(
+            market_id=self._book.market_id,
+            forecasts=[self._forecast(forecasts[each]) for each in self._symbols[begin:end]],
+            next_page_token=f"{self._version}.{end}" if end < len(self._symbols) else "",
+            version=self._version,
+        )
+        if len(self._pages) == _PAGES_KEPT:
+            del self._pages[next(iter(self._pages))]
+        self._pages[begin, size] = page
+        return page
+
+    def _forecast(self, issued: IssuedForecast) -> pb.Forecast:
+        kept = self._forecasts.get(issued.made.symbol)
+        if kept is not None and kept[0] is issued:
+            return kept[1]
+        message = _forecast(issued)
+        self._forecasts[issued.made.symbol] = issued, message
+        return message
+
+    def _turn(self) -> None:
+        """Forget the messages of another version."""
+        if self._version != self._book.version:
+            self._version = self._book.version
+            self._symbols = sorted(self._book.edition.forecasts) if self._book.edition else ()
+            self._forecasts, self._pages = {}, {}
+
+
+def _require_horizon(horizon: int) -> None:
+    if horizon not in {0, HORIZON}:
+        raise invalid_argument("horizon", f"horizon must be 0 or {HORIZON}")
+
+
+def _require_symbols(symbols: Sequence[str]) -> None:
+    if not 1 <= len(symbols) <= MOST_SYMBOLS:
+        raise invalid_argument("symbols", f"symbols must be 1 to {MOST_SYMBOLS}")
+
+
+def _missing(answers: Mapping[str, IssuedForecast | Refusal]) -> list[pb.Missing]:
+    return [
+        pb.Missing(symbol=asked, reason=answer.reason, message=answer.message)
+        for asked, answer in answers.items()
+        if isinstance(answer, Refusal)
+    ]
 
 
 def _forecast(issued: IssuedForecast) -> pb.Forecast:

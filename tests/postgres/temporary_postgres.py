@@ -76,10 +76,10 @@ class PostgresServer:
             return
         self._run("pg_ctl", "--wait", "--mode=immediate", "stop")
 
-    def new_database(self, owner: str = "test") -> str:
-        """The URL of a new, empty database."""
+    def new_database(self, owner: str = "test", template: str = "template1") -> str:
+        """The URL of a new database: empty, or a copy of another that nobody has open."""
         name = f"test_{next(self._numbers)}"
-        self.sql(f"CREATE DATABASE {name} OWNER {owner}")
+        self.sql(f"CREATE DATABASE {name} OWNER {owner} TEMPLATE {template}")
         return f"postgresql://{owner}@127.0.0.1:{self.port}/{name}"
 
     def sql(self, statement: str, database: str = "postgres") -> None:

@@ -98,35 +98,36 @@ def copied(connection: Connection, **changes: Any) -> dict[str, Any]:
     return row | {"row_hash": row_hash(row["prev_hash"], "forecasts", row)}
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},  # its key is there
-        {"symbol": "NEW", "number": 1},
-        {"symbol": "NEW", "number": 100},
-        {"symbol": "NEW", "prev_hash": bytes(32)},
-        {"symbol": "NEW", "prev_hash": b"\1" * 32},
-        {"symbol": "NEW", "issue_micros": 2**60},
-        {"symbol": "NEW", "kind": "missed"},
-        {"symbol": "NEW", "kind": "guess"},
-        {"symbol": "NEW", "q50": None},
-        {"symbol": "NEW", "target_day": 1},
-    ],
+MISFITS: tuple[dict[str, Any], ...] = (
+    {},  # its key is there
+    {"symbol": "NEW", "number": 1},
+    {"symbol": "NEW", "number": 100},
+    {"symbol": "NEW", "prev_hash": bytes(32)},
+    {"symbol": "NEW", "prev_hash": b"\1" * 32},
+    {"symbol": "NEW", "issue_micros": 2**60},
+    {"symbol": "NEW", "kind": "missed"},
+    {"symbol": "NEW", "kind": "guess"},
+    {"symbol": "NEW", "q50": None},
+    {"symbol": "NEW", "target_day": 1},
 )
+
+
 async def test_the_database_itself_refuses_what_does_not_fit(
-    ledger: Ledger, database: Database, changes: dict[str, Any]
+    ledger: Ledger, database: Database, subtests: pytest.Subtests
 ) -> None:
     await fill(ledger, sessions=2)
 
     def insert_copy(connection: Connection, **changes: Any) -> None:
         connection.execute(insert(forecasts), [copied(connection, **changes)])
 
-    with pytest.raises(DBAPIError):
-        await database.write(lambda connection: insert_copy(connection, **changes))
-    assert (await ledger.verify(MARKET)).fault is None
-    # What fits goes in, so it was the change that did not.
-    await database.write(lambda connection: insert_copy(connection, symbol="NEW"))
-    assert (await ledger.verify(MARKET)).fault is None
+    for place, changes in enumerate(MISFITS):
+        with subtests.test(changes=changes):
+            with pytest.raises(DBAPIError):
+                await database.write(partial(insert_copy, **changes))
+            assert (await ledger.verify(MARKET)).fault is None
+            # What fits goes in, so it was the change that did not.
+            await database.write(partial(insert_copy, symbol=f"FITS{place}"))
+            assert (await ledger.verify(MARKET)).fault is None
 
 
 async def test_a_row_at_its_deadline_is_refused_by_the_database(

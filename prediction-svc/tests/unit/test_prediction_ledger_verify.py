@@ -2,12 +2,15 @@
 
 import asyncio
 import math
+import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from sqlalchemy import (
     Connection,
     Executable,
@@ -15,25 +18,29 @@ from sqlalchemy import (
     create_engine,
     delete,
     insert,
+    make_url,
     select,
     text,
     update,
 )
 
-from foretick_rpc.database import Database
+from foretick_rpc.database import Database, open_database
+from foretick_rpc.leases import Lease
 from prediction_svc.ledger import Ledger
 from prediction_svc.ledger_encoding import FORECAST_FIELDS, OUTCOME_FIELDS, row_hash
 from prediction_svc.ledger_writing import read_head
-from prediction_svc.schema import forecasts, outcomes
+from prediction_svc.schema import forecasts, leases, outcomes
 from prediction_svc.testing import (
     FIRST_DAY,
     batch_of,
     close_of,
+    holding,
     missed_of,
     score_all,
     writable_ledger,
 )
 from prediction_svc.verifying import ExpectedHead, FaultKind, Verification
+from temporary_postgres import PostgresServer
 
 MARKET = "demo:1"
 Work = Callable[[Connection], object]
@@ -86,16 +93,41 @@ def _unguard(connection: Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE copy RENAME TO {table}")
 
 
-@pytest.fixture
-async def tampered(database_url: str) -> AsyncIterator[Tampered]:
-    """Four sessions: forecasts, outcomes, one that was missed and one that was revised."""
-    async with writable_ledger(database_url) as (database, ledger):
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "postgresql"])
+async def written_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """Four sessions: forecasts, outcomes, and one that was missed; only to be copied."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('written') / 'a.db'}"
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        url = server.new_database()
+    async with writable_ledger(url) as (_, ledger):
         for day in range(FIRST_DAY, FIRST_DAY + 4):
             await ledger.append(MARKET, batch_of(day, ("AAA", "BBB"), (1, 2)), close_of(day))
             await score_all(ledger, MARKET, day)
         missed = missed_of("CCC", FIRST_DAY)
         await ledger.append(MARKET, [missed], missed.deadline)
-        yield Tampered(database_url, database, ledger)
+    return url
+
+
+@pytest.fixture
+def copied_url(request: pytest.FixtureRequest, written_url: str, tmp_path: Path) -> str:
+    """A copy of one's own."""
+    written = make_url(written_url).database or ""
+    if written_url.startswith("sqlite"):
+        return f"sqlite:///{shutil.copy(written, tmp_path)}"
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return server.new_database(template=written)
+
+
+@pytest.fixture
+async def tampered(copied_url: str) -> AsyncIterator[Tampered]:
+    async with open_database(copied_url, "prediction_svc") as database:
+        # Whoever verifies holds no lease.
+        ledger = Ledger(database, Lease(database, leases, "work"))
+        yield Tampered(copied_url, database, ledger)
 
 
 def changed(value: Any) -> list[Any]:
@@ -207,7 +239,10 @@ async def test_a_cut_tail_is_found_by_the_head_that_was_published(tampered: Tamp
 async def test_a_head_holds_while_the_chain_grows(tampered: Tampered) -> None:
     head = await tampered.ledger.head(MARKET)
     day = FIRST_DAY + 4
-    await tampered.ledger.append(MARKET, batch_of(day), close_of(day))
+    async with holding(tampered.database) as lease:
+        writer = Ledger(tampered.database, lease)
+        await writer.append(MARKET, batch_of(day), close_of(day))
+    assert (await tampered.ledger.head(MARKET)).count > head.count
     assert (await tampered.verify(str(head))).fault is None
     assert (await tampered.verify(head.row_hash.hex())).fault is None
     other = f"{head.row_hash.hex()}@{head.count + 1}"

@@ -9,10 +9,12 @@ from grpc.aio import AioRpcError
 
 from foretick.quote.v1 import quote_pb2
 from foretick.quote.v1.quote_pb2_grpc import QuoteServiceStub
+from foretick_rpc.database import migrate
 from foretick_rpc.errors import AppError, app_error
 from foretick_rpc.testing import SERVICE_TOKEN, calling
 from quote_svc.app import running
 from quote_svc.settings import MarketChoice, QuoteSettings
+from replica_stage import Stage
 
 Start = Callable[..., AbstractAsyncContextManager[QuoteServiceStub]]
 CSV = """symbol,date,open,high,low,close,volume
@@ -43,7 +45,7 @@ def wall() -> Wall:
 
 
 @pytest.fixture
-def start(tmp_path: Path, wall: Wall) -> Start:
+def start(tmp_path: Path, wall: Wall, shared_past: None) -> Start:
     """Starts the service with some settings, more than once if need be; a stub to call it."""
 
     @asynccontextmanager
@@ -90,3 +92,9 @@ def refusal() -> Callable[[Awaitable[object]], Awaitable[AppError]]:
         return app_error(caught.value)
 
     return refused
+
+
+@pytest.fixture
+async def stage(postgres_url: str) -> Stage:
+    await migrate(postgres_url, "quote_svc")
+    return Stage(postgres_url)

@@ -16,6 +16,7 @@ from foretick_rpc.convert import instant
 from foretick_rpc.errors import AppError
 from foretick_rpc.testing import SERVICE_TOKEN, calling
 from quote_svc.app import running
+from quote_svc.demo_prices import DemoPrices
 from quote_svc.settings import MarketChoice, QuoteSettings
 
 Refusal = Callable[[Awaitable[object]], Awaitable[AppError]]
@@ -59,7 +60,7 @@ Start = Callable[..., AbstractAsyncContextManager[Stubs]]
 
 
 @pytest.fixture
-def controlled(tmp_path: Path, wall: Wall) -> Start:
+def controlled(tmp_path: Path, wall: Wall, shared_past: None) -> Start:
     """Starts the service; a folder is what it remembers from one start to the next."""
 
     @asynccontextmanager
@@ -234,8 +235,10 @@ async def test_demo_is_held_stepped_and_run(controlled: Start, wall: Wall) -> No
 
 
 async def test_one_seed_stepped_50_sessions_gives_identical_bytes(
-    controlled: Start, wall: Wall
+    controlled: Start, wall: Wall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Each start makes all prices itself.
+    monkeypatch.setattr("quote_svc.demo_market.DemoPrices", DemoPrices)
     async with controlled("one") as demo:
         end = await demo.step(50)
         one = await demo.histories()

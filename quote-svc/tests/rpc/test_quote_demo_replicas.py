@@ -21,6 +21,7 @@ from quote_svc.settings import QuoteSettings
 
 SYMBOLS = ["ALVQ", "RHZM", "DOZX"]
 TICK = timedelta(minutes=1)
+pytestmark = pytest.mark.usefixtures("shared_past")
 
 
 class Wall(Protocol):

@@ -177,7 +177,7 @@ class FailingMarket(DemoMarket):
 
 
 @pytest.fixture
-def failing_market() -> FailingMarket:
+def failing_market(shared_past: None) -> FailingMarket:
     return FailingMarket()
 
 

@@ -41,7 +41,7 @@ class RestlessMarket(DemoMarket):
         return QuoteBatch(batch.market_time, answers)
 
 
-async def test_nothing_piles_up_for_a_caller_who_does_not_read() -> None:
+async def test_nothing_piles_up_for_a_caller_who_does_not_read(shared_past: None) -> None:
     market = RestlessMarket()
     symbols = [instrument.symbol for instrument in await market.universe()]
     servicer = QuoteServicer(market, Watching(market, partial(asyncio.sleep, 0.001)))

@@ -40,7 +40,7 @@ class Run:
 
 
 @pytest.fixture
-async def run() -> Run:
+async def run(shared_past: None) -> Run:
     started = Run()
     await started.live()
     return started

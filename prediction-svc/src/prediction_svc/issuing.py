@@ -11,7 +11,7 @@ from typing import Protocol
 from foretick_rpc.errors import DatabaseUnavailableError
 from foretick_rpc.leases import LeaseLostError
 from prediction_svc import jobs
-from prediction_svc.book import Edition, TrainingStatus, issue
+from prediction_svc.book import Edition, IssuedForecast, TrainingStatus, issue
 from prediction_svc.eligibility import why_not
 from prediction_svc.histories import History
 from prediction_svc.market import (
@@ -57,9 +57,13 @@ class Records(Protocol):
     """Where forecasts are written down before the fact. Writing raises LeaseLostError."""
 
     async def write_down(
-        self, edition: Edition, bars: Mapping[str, SymbolBars], clock: MarketClock
+        self,
+        edition: Edition,
+        bars: Mapping[str, SymbolBars],
+        clock: MarketClock,
+        earlier: Mapping[str, IssuedForecast],
     ) -> Edition:
-        """Record an edition; return it as it stands."""
+        """Record an edition; return it as it stands, given the forecasts told before it."""
 
     async def resolve(
         self, market_id: str, bars: Mapping[str, SymbolBars], market_time: datetime
@@ -127,8 +131,9 @@ class Issuer:
             done=self._models_changed.set,
         )
         self._edition: Edition | None = None
-        # What the edition was made from, until it is written down.
+        # What the edition was made from, until it is written down, and what was told before it.
         self._unrecorded: Mapping[str, SymbolBars] | None = None
+        self._earlier: Mapping[str, IssuedForecast] = {}
         self._done_for: Sessions | None = None
         self._behind_since: float | None = None
         self._market_answers = True
@@ -205,6 +210,7 @@ class Issuer:
         resolved = await self._records.resolve(clock.market_id, fetched.bars, clock.market_time)
         if resolved:
             _log.info("%d forecasts have their outcomes", resolved)
+        self._earlier = self._edition.forecasts
         self._edition = await self._make(clock, universe, fetched)
         self._unrecorded = fetched.bars
         if not await self._record(self._edition, clock):
@@ -226,7 +232,7 @@ class Issuer:
         now = await self._market.clock()
         if now.market_id != edition.market_id:
             return False
-        self._edition = await self._records.write_down(edition, bars, now)
+        self._edition = await self._records.write_down(edition, bars, now, self._earlier)
         self._unrecorded = None
         await self._editions.publish(self._edition)
         return True

@@ -13,10 +13,11 @@ from prediction_svc.deadlines import deadline
 from prediction_svc.histories import History, Ints
 from prediction_svc.jobs import SymbolForecast
 from prediction_svc.ledger import Ledger
-from prediction_svc.ledger_rows import LedgerForecast, MissedForecast, Outcome
+from prediction_svc.ledger_rows import Entry, LedgerForecast, MissedForecast, Outcome
 from prediction_svc.market import MarketClock, SymbolBars
 from prediction_svc.outcomes import OpenForecast, actions_version, due_outcomes
 from prediction_svc.recipe import HORIZON, LEVELS
+from prediction_svc.scores import UNSCORED
 
 _EPOCH = date(1970, 1, 1)
 _MIDDLE = LEVELS.index(0.5)
@@ -57,12 +58,17 @@ class Recorder:
         self._ledger = ledger
 
     async def write_down(
-        self, edition: Edition, bars: Mapping[str, SymbolBars], clock: MarketClock
+        self,
+        edition: Edition,
+        bars: Mapping[str, SymbolBars],
+        clock: MarketClock,
+        earlier: Mapping[str, IssuedForecast],
     ) -> Edition:
         """Record the edition's forecasts, and those that nobody made in time.
 
         Returns the edition as it stands in the ledger: what was written down first is what counts,
-        and a forecast that came too late has no number.
+        told as in the `earlier` edition that it came with, and a forecast that came too late has no
+        number.
         """
         market_id, now = edition.market_id, clock.market_time
         recorded_to = await self._ledger.recorded_to(market_id, HORIZON)
@@ -86,8 +92,12 @@ class Recorder:
         for entry in appended.entries:
             if isinstance(entry.said, LedgerForecast):
                 symbol = entry.said.symbol
-                standing = _standing(issued[symbol], entry.said, entry.issue_time)
-                issued[symbol] = replace(standing, ledger_number=entry.number)
+                before = earlier.get(symbol)
+                issued[symbol] = (
+                    before
+                    if before is not None and before.ledger_number == entry.number
+                    else _standing(issued[symbol], entry, entry.said)
+                )
         return replace(edition, forecasts=issued)
 
     async def resolve(
@@ -140,16 +150,23 @@ def _inputs_hash(edition: Edition, made: SymbolForecast, history: History) -> by
     return digest.digest()
 
 
-def _standing(issued: IssuedForecast, said: LedgerForecast, issue_time: datetime) -> IssuedForecast:
-    """The forecast with the numbers that were written down."""
+def _standing(issued: IssuedForecast, entry: Entry, said: LedgerForecast) -> IssuedForecast:
+    """The forecast with the numbers that were written down, and the score of what made them."""
+    same_forecaster = said.model_version == issued.made.model_version
     made = replace(
         issued.made,
         log_moves=said.quantiles,
         p_up=said.p_up,
         model_version=said.model_version,
+        score=issued.made.score if same_forecaster else UNSCORED,
     )
-    target = (_EPOCH + timedelta(days=said.target_day)).isoformat()
-    return replace(issued, made=made, target_session_date=target, issue_time=issue_time)
+    return replace(
+        issued,
+        made=made,
+        target_session_date=(_EPOCH + timedelta(days=said.target_day)).isoformat(),
+        issue_time=entry.issue_time,
+        ledger_number=entry.number,
+    )
 
 
 def _missed(history: History, recorded_to: int) -> list[MissedForecast]:

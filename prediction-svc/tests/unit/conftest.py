@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from foretick_rpc.errors import DatabaseUnavailableError
-from prediction_svc.book import Book, Edition, TrainingStatus
+from prediction_svc.book import Book, Edition, IssuedForecast, TrainingStatus
 from prediction_svc.histories import History
 from prediction_svc.issuing import Issuer
 from prediction_svc.market import (
@@ -138,7 +138,11 @@ class KeptRecords:
         self.error: Exception | None = None
 
     async def write_down(
-        self, edition: Edition, bars: Mapping[str, SymbolBars], clock: MarketClock
+        self,
+        edition: Edition,
+        bars: Mapping[str, SymbolBars],
+        clock: MarketClock,
+        earlier: Mapping[str, IssuedForecast],
     ) -> Edition:
         if self.error:
             raise self.error

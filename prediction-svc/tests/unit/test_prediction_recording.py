@@ -17,6 +17,7 @@ from prediction_svc.market import MarketClock, SymbolBars
 from prediction_svc.outcomes import TradedBars
 from prediction_svc.recipe import Recipe
 from prediction_svc.recording import Recorder, must_be_recorded_now
+from prediction_svc.scores import UNSCORED
 from prediction_svc.testing import writable_ledger
 
 MARKET = "csv:0"
@@ -95,8 +96,10 @@ async def test_what_was_written_down_first_is_what_is_told(
     exchange: Exchange, ledger: Ledger
 ) -> None:
     recorder, bars = Recorder(ledger), exchange.bars(5)
-    first = await recorder.write_down(exchange.edition(5), bars, exchange.clock(5))
-    again = await recorder.write_down(exchange.edition(5, shift=0.01), bars, exchange.clock(5, 2.0))
+    first = await recorder.write_down(exchange.edition(5), bars, exchange.clock(5), {})
+    again = await recorder.write_down(
+        exchange.edition(5, shift=0.01), bars, exchange.clock(5, 2.0), {}
+    )
     for symbol in ("AAA", "BBB"):
         stands, told = first.forecasts[symbol], again.forecasts[symbol]
         assert told.ledger_number == stands.ledger_number is not None
@@ -105,9 +108,28 @@ async def test_what_was_written_down_first_is_what_is_told(
     assert (await ledger.head(MARKET)).count == 2
 
 
+async def test_a_forecast_keeps_the_score_of_what_made_it(
+    exchange: Exchange, ledger: Ledger
+) -> None:
+    recorder, bars = Recorder(ledger), exchange.bars(5)
+    first = await recorder.write_down(exchange.edition(5), bars, exchange.clock(5), {})
+    better = exchange.edition(5)
+    by_model = {
+        symbol: replace(each, made=replace(each.made, model_version="scale-1"))
+        for symbol, each in better.forecasts.items()
+    }
+    better = replace(better, forecasts=by_model)
+    told = await recorder.write_down(better, bars, exchange.clock(5), first.forecasts)
+    assert told.forecasts == first.forecasts
+    # A process that has just taken over does not know that score.
+    told = await recorder.write_down(better, bars, exchange.clock(5), {})
+    assert [each.made.model_version for each in told.forecasts.values()] == ["", ""]
+    assert [each.made.score for each in told.forecasts.values()] == [UNSCORED, UNSCORED]
+
+
 async def test_outcomes_follow_at_the_close(exchange: Exchange, ledger: Ledger) -> None:
     recorder = Recorder(ledger)
-    await recorder.write_down(exchange.edition(5), exchange.bars(5), exchange.clock(5))
+    await recorder.write_down(exchange.edition(5), exchange.bars(5), exchange.clock(5), {})
     assert await recorder.resolve(MARKET, exchange.bars(5), exchange.clock(5).market_time) == 0
     assert await recorder.resolve(MARKET, exchange.bars(4), exchange.clock(4).market_time) == 2
     assert await recorder.resolve(MARKET, exchange.bars(4), exchange.clock(4).market_time) == 0
@@ -121,8 +143,8 @@ async def test_sessions_that_passed_are_missed_and_never_made_up_for(
     exchange: Exchange, ledger: Ledger
 ) -> None:
     recorder = Recorder(ledger)
-    await recorder.write_down(exchange.edition(6), exchange.bars(6), exchange.clock(6))
-    await recorder.write_down(exchange.edition(2), exchange.bars(2), exchange.clock(2))
+    await recorder.write_down(exchange.edition(6), exchange.bars(6), exchange.clock(6), {})
+    await recorder.write_down(exchange.edition(2), exchange.bars(2), exchange.clock(2), {})
     written = await ledger.written(MARKET, "AAA", None, 10)
     reasons = [row.reason for row in written]
     assert reasons == ["", "SERVICE_AWAY", "SERVICE_AWAY", "SERVICE_AWAY", ""]
@@ -139,11 +161,11 @@ async def test_what_comes_too_late_is_told_without_a_number_and_missed(
 ) -> None:
     recorder = Recorder(ledger)
     del exchange.histories["BBB"]
-    await recorder.write_down(exchange.edition(4), exchange.bars(4), exchange.clock(4))
+    await recorder.write_down(exchange.edition(4), exchange.bars(4), exchange.clock(4), {})
     exchange.histories["BBB"] = replace(exchange.histories["AAA"], symbol="BBB")
     # The next session has opened: 17.5 hours after the close.
     late = exchange.clock(3, 17.5)
-    told = await recorder.write_down(exchange.edition(3), exchange.bars(3), late)
+    told = await recorder.write_down(exchange.edition(3), exchange.bars(3), late, {})
     assert [each.ledger_number for each in told.forecasts.values()] == [None, None]
     assert [row.reason for row in await ledger.written(MARKET, "AAA", None, 10)] == ["TOO_LATE", ""]
     # One that was added while its session was open is not recorded, nor missed.
@@ -155,7 +177,7 @@ async def test_where_nights_pass_in_seconds_there_is_a_little_of_the_session(
 ) -> None:
     exchange.is_synthetic = True
     told = await Recorder(ledger).write_down(
-        exchange.edition(3), exchange.bars(3), exchange.clock(3, 17.9)
+        exchange.edition(3), exchange.bars(3), exchange.clock(3, 17.9), {}
     )
     assert all(each.ledger_number for each in told.forecasts.values())
 
@@ -171,6 +193,6 @@ async def test_bars_of_a_replica_that_lags_are_not_written_down(
 ) -> None:
     opened = exchange.clock(3).market_time - timedelta(hours=5)
     bars = {s: replace(each, next_open=opened) for s, each in exchange.bars(3).items()}
-    told = await Recorder(ledger).write_down(exchange.edition(3), bars, exchange.clock(3))
+    told = await Recorder(ledger).write_down(exchange.edition(3), bars, exchange.clock(3), {})
     assert [each.ledger_number for each in told.forecasts.values()] == [None, None]
     assert not must_be_recorded_now(bars.values(), exchange.clock(3, 16))

@@ -144,12 +144,11 @@ async def test_a_row_at_its_deadline_is_refused_by_the_database(
         await database.write(insert_late)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL has no REPLACE
 async def test_a_replace_asks_the_delete_trigger_where_triggers_are_recursive(
-    database_url: str, ledger: Ledger, database: Database
+    database_url: str, ledger: Ledger
 ) -> None:
     """The second lock, which is the connection's: it holds where the first was taken away."""
-    if not database.is_exclusive:
-        pytest.skip("PostgreSQL has no REPLACE")
     await fill(ledger)
     with closing(sqlite3.connect(make_url(database_url).database or "")) as connection:
         connection.execute("DROP TRIGGER forecasts_no_replace")

@@ -19,6 +19,7 @@ from honcho.manager import Manager
 from honcho.printer import Message, Printer
 
 from foretick_rpc.healthcheck import is_serving
+from foretick_rpc.ports import free_ports
 
 SERVICES = {
     "quote-svc": ("quote_svc", "QUOTE"),
@@ -82,12 +83,9 @@ def local_environment() -> dict[str, str]:
     environment["FORETICK_DATA_DIR"] = str(
         Path(environment.get("FORETICK_DATA_DIR") or ".foretick").absolute()
     )
-    # All ports are held until all are chosen, so that none is chosen twice.
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in SERVICES]
-    for (_, prefix), probe in zip(SERVICES.values(), probes, strict=True):
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    for (_, prefix), port in zip(SERVICES.values(), free_ports(len(SERVICES)), strict=True):
+        address = f"127.0.0.1:{port}"
         environment[f"{prefix}_LISTEN"] = environment[f"{prefix}_TARGET"] = address
-        probe.close()
     return environment
 
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import run_local
-from foretick_rpc.testing import free_port
+from foretick_rpc.ports import free_port
 from stack import PASSWORD, Stack, Visitor
 
 DOCUMENT = Path(run_local.__file__).parents[1] / "docs" / "operations.md"

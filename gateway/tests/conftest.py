@@ -26,8 +26,9 @@ from foretick.subscription.v1 import subscription_pb2_grpc as subscription_grpc
 from foretick_rpc.convert import timestamp
 from foretick_rpc.errors import AppError, invalid_argument
 from foretick_rpc.logs import request_id
+from foretick_rpc.ports import free_port
 from foretick_rpc.server import RpcService
-from foretick_rpc.testing import SERVICE_TOKEN, free_port, serving
+from foretick_rpc.testing import SERVICE_TOKEN, serving
 from gateway.app import create_app
 from gateway.settings import GatewaySettings
 

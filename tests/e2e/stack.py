@@ -17,7 +17,7 @@ import exchange_calendars
 import numpy as np
 
 from foretick_rpc.healthcheck import is_serving
-from foretick_rpc.testing import free_port
+from foretick_rpc.ports import free_port
 from run_local import SERVICES, local_environment
 
 T = TypeVar("T")

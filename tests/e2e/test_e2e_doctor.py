@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from foretick_rpc.testing import free_port
+from foretick_rpc.ports import free_port
 
 DOCTOR = Path(__file__).parents[2] / "deploy" / "doctor.py"
 

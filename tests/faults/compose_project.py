@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from foretick_rpc.testing import free_port
+from foretick_rpc.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SCALED = ("prediction-svc", "quote-svc", "subscription-svc")

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from foretick_rpc.testing import free_port
+from foretick_rpc.ports import free_port
 
 _FOLDERS = (
     *Path("/usr/lib/postgresql").glob("*/bin"),

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, TCPConnector
 
-from foretick_rpc.testing import SERVICE_TOKEN, free_port
+from foretick_rpc.ports import free_port
+from foretick_rpc.testing import SERVICE_TOKEN
 from gateway.processes import Plan, plan
 
 WITHIN_SECONDS = 30.0

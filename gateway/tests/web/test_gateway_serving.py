@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from foretick_rpc.testing import SERVICE_TOKEN, free_port
+from foretick_rpc.ports import free_port
+from foretick_rpc.testing import SERVICE_TOKEN
 from gateway.app import running
 from gateway.settings import GatewaySettings
 

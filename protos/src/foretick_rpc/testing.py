@@ -1,6 +1,5 @@
 """What tests of services and callers share: real servers on free ports, and channels to them."""
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -56,14 +55,6 @@ def listed_services(target: str, token: str) -> set[str]:
         request = ServerReflectionRequest(list_services="")
         answer = next(iter(ask(iter([request]), metadata=metadata, timeout=5)))
     return {service.name for service in answer.list_services_response.service}
-
-
-def free_port() -> int:
-    """A port of loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def schema_differences(database: Database, metadata: MetaData) -> list[object]:

@@ -13,7 +13,8 @@ from foretick.quote.v1 import quote_pb2 as pb
 from foretick.quote.v1.quote_pb2_grpc import QuoteServiceStub
 from foretick_rpc.client import open_channel
 from foretick_rpc.convert import instant
-from foretick_rpc.testing import SERVICE_TOKEN, free_port
+from foretick_rpc.ports import free_port
+from foretick_rpc.testing import SERVICE_TOKEN
 
 Start = Callable[..., AbstractAsyncContextManager[QuoteServiceStub]]
 

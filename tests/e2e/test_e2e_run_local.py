@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import run_local
-from foretick_rpc.testing import free_port
+from foretick_rpc.ports import free_port
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from foretick_rpc import doctor
-from foretick_rpc.testing import SERVICE_TOKEN, free_port, serving
+from foretick_rpc.ports import free_port
+from foretick_rpc.testing import SERVICE_TOKEN, serving
 
 SECRET = "a-password-nobody-may-see"
 

@@ -26,8 +26,9 @@ from foretick_rpc.errors import AppError, StartupError, app_error, invalid_argum
 from foretick_rpc.healthcheck import is_serving
 from foretick_rpc.interceptors import Context
 from foretick_rpc.logs import request_id
+from foretick_rpc.ports import free_port
 from foretick_rpc.server import RpcServer, RpcService
-from foretick_rpc.testing import SERVICE_TOKEN, calling, free_port, listed_services, serving
+from foretick_rpc.testing import SERVICE_TOKEN, calling, listed_services, serving
 
 QUOTES = pb.DESCRIPTOR.services_by_name["QuoteService"]
 

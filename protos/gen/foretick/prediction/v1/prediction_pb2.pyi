@@ -5,6 +5,7 @@ Forecasts of the next sessions, and what they have been worth."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -95,6 +96,34 @@ TRAINING_STATE_RUNNING: TrainingState.ValueType  # 2
 TRAINING_STATE_FAILED: TrainingState.ValueType  # 3
 """The last training failed; its message says why."""
 Global___TrainingState: _TypeAlias = TrainingState  # noqa: Y015
+
+class _Baseline:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BaselineEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Baseline.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BASELINE_UNSPECIFIED: _Baseline.ValueType  # 0
+    """Not said."""
+    BASELINE_EWMA_NORMAL: _Baseline.ValueType  # 1
+    """EWMA volatility times normal quantiles."""
+    BASELINE_EWMA_EMPIRICAL: _Baseline.ValueType  # 2
+    """EWMA volatility times pooled empirical quantiles."""
+    BASELINE_LONG_SD_EMPIRICAL: _Baseline.ValueType  # 3
+    """The standard deviation of 250 days times pooled empirical quantiles."""
+
+class Baseline(_Baseline, metaclass=_BaselineEnumTypeWrapper):
+    """A naive forecaster, made at the same time from the same bars."""
+
+BASELINE_UNSPECIFIED: Baseline.ValueType  # 0
+"""Not said."""
+BASELINE_EWMA_NORMAL: Baseline.ValueType  # 1
+"""EWMA volatility times normal quantiles."""
+BASELINE_EWMA_EMPIRICAL: Baseline.ValueType  # 2
+"""EWMA volatility times pooled empirical quantiles."""
+BASELINE_LONG_SD_EMPIRICAL: Baseline.ValueType  # 3
+"""The standard deviation of 250 days times pooled empirical quantiles."""
+Global___Baseline: _TypeAlias = Baseline  # noqa: Y015
 
 class _OutcomeState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -338,6 +367,8 @@ class Model(_message.Message):
     TRAIN_ROWS_FIELD_NUMBER: _builtins.int
     TRAIN_SYMBOLS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    SERVING_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
     model_version: _builtins.str
     """Its version, unique in its market."""
     horizon: _builtins.int
@@ -350,6 +381,10 @@ class Model(_message.Message):
     """How many rows it learned from."""
     train_symbols: _builtins.int
     """How many symbols it learned from."""
+    serving: _builtins.bool
+    """True for one that forecasts come from."""
+    withdrawn: _builtins.bool
+    """True for one that was withdrawn."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """The instant at which training ended, by the wall clock."""
@@ -364,14 +399,843 @@ class Model(_message.Message):
         train_rows: _builtins.int = ...,
         train_symbols: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        serving: _builtins.bool = ...,
+        withdrawn: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "fit_date", b"fit_date", "horizon", b"horizon", "model_version", b"model_version", "train_rows", b"train_rows", "train_start_date", b"train_start_date", "train_symbols", b"train_symbols"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "fit_date", b"fit_date", "horizon", b"horizon", "model_version", b"model_version", "serving", b"serving", "train_rows", b"train_rows", "train_start_date", b"train_start_date", "train_symbols", b"train_symbols", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class TrainingProgress(_message.Message):
+    """Where the training of a model is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    FRACTION_FIELD_NUMBER: _builtins.int
+    ELAPSED_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    state: Global___TrainingState.ValueType
+    """Whether it is under way."""
+    stage: _builtins.str
+    """What is being done, for people; empty where nothing is."""
+    fraction: _builtins.float
+    """How much of it is done, 0 to 1."""
+    message: _builtins.str
+    """What went wrong, where it failed."""
+    @_builtins.property
+    def elapsed(self) -> _duration_pb2.Duration:
+        """Real time since it began; unset where nothing is being trained."""
+
+    @_builtins.property
+    def remaining(self) -> _duration_pb2.Duration:
+        """Real time that is left, by what is done so far; unset while that cannot be told."""
+
+    def __init__(
+        self,
+        *,
+        state: Global___TrainingState.ValueType = ...,
+        stage: _builtins.str = ...,
+        fraction: _builtins.float = ...,
+        elapsed: _duration_pb2.Duration | None = ...,
+        remaining: _duration_pb2.Duration | None = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["elapsed", b"elapsed", "remaining", b"remaining"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["elapsed", b"elapsed", "fraction", b"fraction", "message", b"message", "remaining", b"remaining", "stage", b"stage", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrainingProgress: _TypeAlias = TrainingProgress  # noqa: Y015
+
+@_typing.final
+class Estimate(_message.Message):
+    """A number with its 95 % interval."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    """The number."""
+    low: _builtins.float
+    """Lower end."""
+    high: _builtins.float
+    """Upper end."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.float = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "low", b"low", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Estimate: _TypeAlias = Estimate  # noqa: Y015
+
+@_typing.final
+class Verdict(_message.Message):
+    """Whether an edge is demonstrated, by the latest of the reviews at 150, 200, 250, ... sessions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STANDS_FIELD_NUMBER: _builtins.int
+    T_FIELD_NUMBER: _builtins.int
+    REVIEWED_SESSIONS_FIELD_NUMBER: _builtins.int
+    stands: _builtins.bool
+    """Whether it is."""
+    t: _builtins.float
+    """The smallest t-value at that review; unset before the first."""
+    reviewed_sessions: _builtins.int
+    """Scored sessions at that review, the last 1,000 of which it looked at; 0 before the first."""
+    def __init__(
+        self,
+        *,
+        stands: _builtins.bool = ...,
+        t: _builtins.float | None = ...,
+        reviewed_sessions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_t", b"_t", "t", b"t"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_t", b"_t", "reviewed_sessions", b"reviewed_sessions", "stands", b"stands", "t", b"t"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__t: _TypeAlias = _typing.Literal["t"]  # noqa: Y015
+    _WhichOneofArgType__t: _TypeAlias = _typing.Literal["_t", b"_t"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__t) -> _WhichOneofReturnType__t | None: ...
+
+Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
+
+@_typing.final
+class SymbolRecord(_message.Message):
+    """What the forecasts of one symbol have been worth."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol."""
+    coverage: _builtins.float
+    """Share of outcomes in the 80 % band over the scored sessions; unset below 150."""
+    summary: _builtins.str
+    """Both verdicts in one line for people; empty at other horizons than 1."""
+    @_builtins.property
+    def score(self) -> Global___PredictScore:
+        """Pinball skill against EWMA-normal."""
+
+    @_builtins.property
+    def range(self) -> Global___Verdict:
+        """Whether the bands are sharper than naive ones; at horizon 1 only."""
+
+    @_builtins.property
+    def direction(self) -> Global___Verdict:
+        """Whether P(up) is right more often than the base rate; at horizon 1 only."""
+
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        score: Global___PredictScore | None = ...,
+        coverage: _builtins.float | None = ...,
+        range: Global___Verdict | None = ...,
+        direction: Global___Verdict | None = ...,
+        summary: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "coverage", b"coverage", "direction", b"direction", "range", b"range", "score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "coverage", b"coverage", "direction", b"direction", "range", b"range", "score", b"score", "summary", b"summary", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__coverage: _TypeAlias = _typing.Literal["coverage"]  # noqa: Y015
+    _WhichOneofArgType__coverage: _TypeAlias = _typing.Literal["_coverage", b"_coverage"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__coverage) -> _WhichOneofReturnType__coverage | None: ...
+
+Global___SymbolRecord: _TypeAlias = SymbolRecord  # noqa: Y015
+
+@_typing.final
+class BaselineSkill(_message.Message):
+    """Pinball skill against a naive forecaster."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASELINE_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
+    baseline: Global___Baseline.ValueType
+    """Against which."""
+    @_builtins.property
+    def percent(self) -> Global___Estimate:
+        """In percent."""
+
+    def __init__(
+        self,
+        *,
+        baseline: Global___Baseline.ValueType = ...,
+        percent: Global___Estimate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["percent", b"percent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "percent", b"percent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BaselineSkill: _TypeAlias = BaselineSkill  # noqa: Y015
+
+@_typing.final
+class CalibrationPoint(_message.Message):
+    """Forecasts that said nearly the same, and how often it came true."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAID_FIELD_NUMBER: _builtins.int
+    HAPPENED_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    said: _builtins.float
+    """Mean of the probability that was said."""
+    happened: _builtins.float
+    """Share that happened."""
+    count: _builtins.int
+    """Of so many forecasts."""
+    def __init__(
+        self,
+        *,
+        said: _builtins.float = ...,
+        happened: _builtins.float = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "happened", b"happened", "said", b"said"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CalibrationPoint: _TypeAlias = CalibrationPoint  # noqa: Y015
+
+@_typing.final
+class RankCorrelation(_message.Message):
+    """Mean over target dates of the rank correlation between scores and moves."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    T_FIELD_NUMBER: _builtins.int
+    DATES_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    """The mean."""
+    t: _builtins.float
+    """HAC(5) t-value."""
+    dates: _builtins.int
+    """On so many dates, each with at least 20 symbols."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.float = ...,
+        t: _builtins.float = ...,
+        dates: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dates", b"dates", "t", b"t", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankCorrelation: _TypeAlias = RankCorrelation  # noqa: Y015
+
+@_typing.final
+class CoverageAlarm(_message.Message):
+    """Mean coverage of the last 63 target dates against what chance allows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RINGS_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    rings: _builtins.bool
+    """Whether the mean lies outside."""
+    @_builtins.property
+    def mean(self) -> Global___Estimate:
+        """The mean, and what chance allows."""
+
+    def __init__(
+        self,
+        *,
+        rings: _builtins.bool = ...,
+        mean: Global___Estimate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mean", b"mean"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mean", b"mean", "rings", b"rings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CoverageAlarm: _TypeAlias = CoverageAlarm  # noqa: Y015
+
+@_typing.final
+class TrackRecord(_message.Message):
+    """What the forecasts of all symbols have been worth, at one horizon."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HORIZON_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    SCORED_FORECASTS_FIELD_NUMBER: _builtins.int
+    SCORED_DATES_FIELD_NUMBER: _builtins.int
+    FIRST_TARGET_DATE_FIELD_NUMBER: _builtins.int
+    LAST_TARGET_DATE_FIELD_NUMBER: _builtins.int
+    SKILLS_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    QUANTILE_CALIBRATION_FIELD_NUMBER: _builtins.int
+    UP_CALIBRATION_FIELD_NUMBER: _builtins.int
+    RANK_CORRELATION_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    COVERAGE_ALARM_FIELD_NUMBER: _builtins.int
+    DRIFT_ALARM_FIELD_NUMBER: _builtins.int
+    JUDGED_SYMBOLS_FIELD_NUMBER: _builtins.int
+    RANGE_EDGES_FIELD_NUMBER: _builtins.int
+    DIRECTION_EDGES_FIELD_NUMBER: _builtins.int
+    DIRECTION_EDGES_BY_CHANCE_FIELD_NUMBER: _builtins.int
+    ISSUED_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    RESOLVED_FIELD_NUMBER: _builtins.int
+    UNRESOLVED_FIELD_NUMBER: _builtins.int
+    horizon: _builtins.int
+    """Sessions ahead."""
+    basis: Global___ScoreBasis.ValueType
+    """Whether from the ledger or from a backtest."""
+    scored_forecasts: _builtins.int
+    """Scored forecasts."""
+    scored_dates: _builtins.int
+    """Distinct target dates of those; what follows is unset below 150."""
+    first_target_date: _builtins.str
+    """ISO date of the first target; empty where there is none."""
+    last_target_date: _builtins.str
+    """ISO date of the last target; empty where there is none."""
+    summary: _builtins.str
+    """Both verdicts in one line for people; empty at other horizons than 1."""
+    drift_alarm: _builtins.bool
+    """Whether the range verdict was lost at the latest review."""
+    judged_symbols: _builtins.int
+    """Symbols with at least 150 scored sessions."""
+    range_edges: _builtins.int
+    """Of those, whose range verdict stands; at horizon 1 only."""
+    direction_edges: _builtins.int
+    """Of those, whose direction verdict stands; at horizon 1 only."""
+    direction_edges_by_chance: _builtins.float
+    """How many direction verdicts pure chance would give."""
+    issued: _builtins.int
+    """Forecasts that were written down; none of a backtest, like the three that follow."""
+    missed: _builtins.int
+    """Sessions that were missed."""
+    resolved: _builtins.int
+    """Forecasts whose outcome is known."""
+    unresolved: _builtins.int
+    """Forecasts whose outcome never will be."""
+    @_builtins.property
+    def skills(self) -> _containers.RepeatedCompositeFieldContainer[Global___BaselineSkill]:
+        """Against each naive forecaster."""
+
+    @_builtins.property
+    def coverage(self) -> Global___Estimate:
+        """Share of outcomes in the 80 % band."""
+
+    @_builtins.property
+    def quantile_calibration(self) -> _containers.RepeatedCompositeFieldContainer[Global___CalibrationPoint]:
+        """For each quantile the share of outcomes at or below it."""
+
+    @_builtins.property
+    def up_calibration(self) -> _containers.RepeatedCompositeFieldContainer[Global___CalibrationPoint]:
+        """P(up) in bins, rising."""
+
+    @_builtins.property
+    def rank_correlation(self) -> Global___RankCorrelation:
+        """Rank correlation of the scores."""
+
+    @_builtins.property
+    def range(self) -> Global___Verdict:
+        """Whether the bands are sharper than naive ones; at horizon 1 only."""
+
+    @_builtins.property
+    def direction(self) -> Global___Verdict:
+        """Whether P(up) is right more often than the base rate; at horizon 1 only."""
+
+    @_builtins.property
+    def coverage_alarm(self) -> Global___CoverageAlarm:
+        """Whether coverage has left what chance allows; unset before 63 dates."""
+
+    def __init__(
+        self,
+        *,
+        horizon: _builtins.int = ...,
+        basis: Global___ScoreBasis.ValueType = ...,
+        scored_forecasts: _builtins.int = ...,
+        scored_dates: _builtins.int = ...,
+        first_target_date: _builtins.str = ...,
+        last_target_date: _builtins.str = ...,
+        skills: _abc.Iterable[Global___BaselineSkill] | None = ...,
+        coverage: Global___Estimate | None = ...,
+        quantile_calibration: _abc.Iterable[Global___CalibrationPoint] | None = ...,
+        up_calibration: _abc.Iterable[Global___CalibrationPoint] | None = ...,
+        rank_correlation: Global___RankCorrelation | None = ...,
+        range: Global___Verdict | None = ...,
+        direction: Global___Verdict | None = ...,
+        summary: _builtins.str = ...,
+        coverage_alarm: Global___CoverageAlarm | None = ...,
+        drift_alarm: _builtins.bool = ...,
+        judged_symbols: _builtins.int = ...,
+        range_edges: _builtins.int = ...,
+        direction_edges: _builtins.int = ...,
+        direction_edges_by_chance: _builtins.float = ...,
+        issued: _builtins.int = ...,
+        missed: _builtins.int = ...,
+        resolved: _builtins.int = ...,
+        unresolved: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["coverage", b"coverage", "coverage_alarm", b"coverage_alarm", "direction", b"direction", "range", b"range", "rank_correlation", b"rank_correlation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "coverage", b"coverage", "coverage_alarm", b"coverage_alarm", "direction", b"direction", "direction_edges", b"direction_edges", "direction_edges_by_chance", b"direction_edges_by_chance", "drift_alarm", b"drift_alarm", "first_target_date", b"first_target_date", "horizon", b"horizon", "issued", b"issued", "judged_symbols", b"judged_symbols", "last_target_date", b"last_target_date", "missed", b"missed", "quantile_calibration", b"quantile_calibration", "range", b"range", "range_edges", b"range_edges", "rank_correlation", b"rank_correlation", "resolved", b"resolved", "scored_dates", b"scored_dates", "scored_forecasts", b"scored_forecasts", "skills", b"skills", "summary", b"summary", "unresolved", b"unresolved", "up_calibration", b"up_calibration"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrackRecord: _TypeAlias = TrackRecord  # noqa: Y015
+
+@_typing.final
+class Contribution(_message.Message):
+    """What one feature adds to the logarithm of the predicted size of the move."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    CONTRIBUTION_FIELD_NUMBER: _builtins.int
+    feature: _builtins.str
+    """Name of the feature."""
+    value: _builtins.float
+    """The feature itself; unset where it is missing."""
+    contribution: _builtins.float
+    """What it adds."""
+    def __init__(
+        self,
+        *,
+        feature: _builtins.str = ...,
+        value: _builtins.float | None = ...,
+        contribution: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "contribution", b"contribution", "feature", b"feature", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___Contribution: _TypeAlias = Contribution  # noqa: Y015
+
+@_typing.final
+class Explanation(_message.Message):
+    """Why a band is as wide as it is: bias + contributions + others = prediction, within 1e-6."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREDICTION_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    CONTRIBUTIONS_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
+    prediction: _builtins.float
+    """Logarithm of the predicted |move| / sigma."""
+    bias: _builtins.float
+    """What the model predicts before it has seen a feature."""
+    others: _builtins.float
+    """Sum of all other contributions."""
+    @_builtins.property
+    def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contribution]:
+        """The largest contributions, by size."""
+
+    def __init__(
+        self,
+        *,
+        prediction: _builtins.float = ...,
+        bias: _builtins.float = ...,
+        contributions: _abc.Iterable[Global___Contribution] | None = ...,
+        others: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bias", b"bias", "contributions", b"contributions", "others", b"others", "prediction", b"prediction"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
+
+@_typing.final
+class GetSymbolOutlookRequest(_message.Message):
+    """Request of GetSymbolOutlook."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol."""
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSymbolOutlookRequest: _TypeAlias = GetSymbolOutlookRequest  # noqa: Y015
+
+@_typing.final
+class GetSymbolOutlookResponse(_message.Message):
+    """Response of GetSymbolOutlook."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MARKET_ID_FIELD_NUMBER: _builtins.int
+    FORECASTS_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    LIVE_FIELD_NUMBER: _builtins.int
+    BACKTEST_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    market_id: _builtins.str
+    """The market."""
+    version: _builtins.int
+    """Version of what is served; see WatchForecastsResponse."""
+    @_builtins.property
+    def forecasts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Forecast]:
+        """The latest forecasts, by horizon."""
+
+    @_builtins.property
+    def missing(self) -> Global___Missing:
+        """Why there are none, where there are none."""
+
+    @_builtins.property
+    def explanation(self) -> Global___Explanation:
+        """Why the band of the next session is as wide as it is; unset where nothing was learned."""
+
+    @_builtins.property
+    def live(self) -> Global___SymbolRecord:
+        """Forecasts of the next session that were written down; unset where none was scored."""
+
+    @_builtins.property
+    def backtest(self) -> Global___SymbolRecord:
+        """The recipe, refitted walk-forward over the history at hand; unset where there is none."""
+
+    def __init__(
+        self,
+        *,
+        market_id: _builtins.str = ...,
+        forecasts: _abc.Iterable[Global___Forecast] | None = ...,
+        missing: Global___Missing | None = ...,
+        explanation: Global___Explanation | None = ...,
+        live: Global___SymbolRecord | None = ...,
+        backtest: Global___SymbolRecord | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["backtest", b"backtest", "explanation", b"explanation", "live", b"live", "missing", b"missing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backtest", b"backtest", "explanation", b"explanation", "forecasts", b"forecasts", "live", b"live", "market_id", b"market_id", "missing", b"missing", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSymbolOutlookResponse: _TypeAlias = GetSymbolOutlookResponse  # noqa: Y015
+
+@_typing.final
+class GetTrackRecordRequest(_message.Message):
+    """Request of GetTrackRecord."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HORIZON_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    horizon: _builtins.int
+    """Sessions ahead; 1, 5 or 20; 0 means 1."""
+    basis: Global___ScoreBasis.ValueType
+    """Live or backtest; unspecified means live."""
+    def __init__(
+        self,
+        *,
+        horizon: _builtins.int = ...,
+        basis: Global___ScoreBasis.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "horizon", b"horizon"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTrackRecordRequest: _TypeAlias = GetTrackRecordRequest  # noqa: Y015
+
+@_typing.final
+class GetTrackRecordResponse(_message.Message):
+    """Response of GetTrackRecord."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MARKET_ID_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    market_id: _builtins.str
+    """The market."""
+    @_builtins.property
+    def record(self) -> Global___TrackRecord:
+        """The record; empty before the first scored forecast."""
+
+    def __init__(
+        self,
+        *,
+        market_id: _builtins.str = ...,
+        record: Global___TrackRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["market_id", b"market_id", "record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTrackRecordResponse: _TypeAlias = GetTrackRecordResponse  # noqa: Y015
+
+@_typing.final
+class ListSymbolRecordsRequest(_message.Message):
+    """Request of ListSymbolRecords."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    HORIZON_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many at most, 1 to 1000; 0 means 500."""
+    page_token: _builtins.str
+    """Where to go on: next_page_token of the page before."""
+    horizon: _builtins.int
+    """Sessions ahead; 1, 5 or 20; 0 means 1."""
+    basis: Global___ScoreBasis.ValueType
+    """Live or backtest; unspecified means live."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        horizon: _builtins.int = ...,
+        basis: Global___ScoreBasis.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "horizon", b"horizon", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSymbolRecordsRequest: _TypeAlias = ListSymbolRecordsRequest  # noqa: Y015
+
+@_typing.final
+class ListSymbolRecordsResponse(_message.Message):
+    """Response of ListSymbolRecords."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MARKET_ID_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    market_id: _builtins.str
+    """The market."""
+    next_page_token: _builtins.str
+    """For the next page; empty after the last."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___SymbolRecord]:
+        """The records, by symbol."""
+
+    def __init__(
+        self,
+        *,
+        market_id: _builtins.str = ...,
+        records: _abc.Iterable[Global___SymbolRecord] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["market_id", b"market_id", "next_page_token", b"next_page_token", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSymbolRecordsResponse: _TypeAlias = ListSymbolRecordsResponse  # noqa: Y015
+
+@_typing.final
+class TrainModelRequest(_message.Message):
+    """Request of TrainModel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrainModelRequest: _TypeAlias = TrainModelRequest  # noqa: Y015
+
+@_typing.final
+class TrainModelResponse(_message.Message):
+    """Response of TrainModel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def progress(self) -> Global___TrainingProgress:
+        """Where it is; the last message says idle, or what failed."""
+
+    @_builtins.property
+    def model(self) -> Global___Model:
+        """The model, in the last message; unset where the histories are too short for one."""
+
+    def __init__(
+        self,
+        *,
+        progress: Global___TrainingProgress | None = ...,
+        model: Global___Model | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "progress", b"progress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "progress", b"progress"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrainModelResponse: _TypeAlias = TrainModelResponse  # noqa: Y015
+
+@_typing.final
+class ListModelsRequest(_message.Message):
+    """Request of ListModels."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many at most, 1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    """Where to go on: next_page_token of the page before."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListModelsRequest: _TypeAlias = ListModelsRequest  # noqa: Y015
+
+@_typing.final
+class ListModelsResponse(_message.Message):
+    """Response of ListModels."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MARKET_ID_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    market_id: _builtins.str
+    """The market."""
+    next_page_token: _builtins.str
+    """For the next page; empty after the last."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___Model]:
+        """The models, the latest fit first."""
+
+    def __init__(
+        self,
+        *,
+        market_id: _builtins.str = ...,
+        models: _abc.Iterable[Global___Model] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["market_id", b"market_id", "models", b"models", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
+
+@_typing.final
+class RollBackModelRequest(_message.Message):
+    """Request of RollBackModel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    model_version: _builtins.str
+    """The model to withdraw; the latest that serves if empty."""
+    def __init__(
+        self,
+        *,
+        model_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_version", b"model_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackModelRequest: _TypeAlias = RollBackModelRequest  # noqa: Y015
+
+@_typing.final
+class RollBackModelResponse(_message.Message):
+    """Response of RollBackModel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
+    SERVING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def withdrawn(self) -> Global___Model:
+        """The model that was withdrawn."""
+
+    @_builtins.property
+    def serving(self) -> Global___Model:
+        """The one that answers from now on; unset where nothing learned is left."""
+
+    def __init__(
+        self,
+        *,
+        withdrawn: Global___Model | None = ...,
+        serving: Global___Model | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["serving", b"serving", "withdrawn", b"withdrawn"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["serving", b"serving", "withdrawn", b"withdrawn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackModelResponse: _TypeAlias = RollBackModelResponse  # noqa: Y015
 
 @_typing.final
 class BatchGetForecastsRequest(_message.Message):
@@ -382,7 +1246,7 @@ class BatchGetForecastsRequest(_message.Message):
     SYMBOLS_FIELD_NUMBER: _builtins.int
     HORIZON_FIELD_NUMBER: _builtins.int
     horizon: _builtins.int
-    """Sessions ahead; 0 means 1, and only 1 is served yet."""
+    """Sessions ahead; 1, 5 or 20; 0 means 1."""
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """1 to 500 symbols; one that is asked for twice is answered once."""
@@ -456,7 +1320,7 @@ class ListForecastsRequest(_message.Message):
     listing must begin anew.
     """
     horizon: _builtins.int
-    """Sessions ahead; 0 means 1, and only 1 is served yet."""
+    """Sessions ahead; 1, 5 or 20; 0 means 1."""
     def __init__(
         self,
         *,
@@ -517,7 +1381,7 @@ class WatchForecastsRequest(_message.Message):
     SYMBOLS_FIELD_NUMBER: _builtins.int
     HORIZON_FIELD_NUMBER: _builtins.int
     horizon: _builtins.int
-    """Sessions ahead; 0 means 1, and only 1 is served yet."""
+    """Sessions ahead; 1, 5 or 20; 0 means 1."""
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """1 to 500 symbols."""
@@ -609,6 +1473,7 @@ class GetModelStatusResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     TRAINING_STATE_FIELD_NUMBER: _builtins.int
     TRAINING_MESSAGE_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     market_id: _builtins.str
     """The market."""
     training_state: Global___TrainingState.ValueType
@@ -619,6 +1484,10 @@ class GetModelStatusResponse(_message.Message):
     def model(self) -> Global___Model:
         """The model that forecasts come from; unset while nothing was learned."""
 
+    @_builtins.property
+    def progress(self) -> Global___TrainingProgress:
+        """How far training is."""
+
     def __init__(
         self,
         *,
@@ -626,10 +1495,11 @@ class GetModelStatusResponse(_message.Message):
         model: Global___Model | None = ...,
         training_state: Global___TrainingState.ValueType = ...,
         training_message: _builtins.str = ...,
+        progress: Global___TrainingProgress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["market_id", b"market_id", "model", b"model", "training_message", b"training_message", "training_state", b"training_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["market_id", b"market_id", "model", b"model", "progress", b"progress", "training_message", b"training_message", "training_state", b"training_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -65,10 +65,40 @@ class PredictionServiceStub:
                 request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.VerifyLedgerRequest.SerializeToString,
                 response_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.VerifyLedgerResponse.FromString,
                 _registered_method=True)
+        self.GetSymbolOutlook = channel.unary_unary(
+                '/foretick.prediction.v1.PredictionService/GetSymbolOutlook',
+                request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetSymbolOutlookRequest.SerializeToString,
+                response_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetSymbolOutlookResponse.FromString,
+                _registered_method=True)
+        self.GetTrackRecord = channel.unary_unary(
+                '/foretick.prediction.v1.PredictionService/GetTrackRecord',
+                request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetTrackRecordRequest.SerializeToString,
+                response_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetTrackRecordResponse.FromString,
+                _registered_method=True)
+        self.ListSymbolRecords = channel.unary_unary(
+                '/foretick.prediction.v1.PredictionService/ListSymbolRecords',
+                request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListSymbolRecordsRequest.SerializeToString,
+                response_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListSymbolRecordsResponse.FromString,
+                _registered_method=True)
         self.GetModelStatus = channel.unary_unary(
                 '/foretick.prediction.v1.PredictionService/GetModelStatus',
                 request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetModelStatusRequest.SerializeToString,
                 response_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetModelStatusResponse.FromString,
+                _registered_method=True)
+        self.TrainModel = channel.unary_stream(
+                '/foretick.prediction.v1.PredictionService/TrainModel',
+                request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.TrainModelRequest.SerializeToString,
+                response_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.TrainModelResponse.FromString,
+                _registered_method=True)
+        self.ListModels = channel.unary_unary(
+                '/foretick.prediction.v1.PredictionService/ListModels',
+                request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
+        self.RollBackModel = channel.unary_unary(
+                '/foretick.prediction.v1.PredictionService/RollBackModel',
+                request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.RollBackModelRequest.SerializeToString,
+                response_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.RollBackModelResponse.FromString,
                 _registered_method=True)
 
 
@@ -120,8 +150,54 @@ class PredictionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSymbolOutlook(self, request, context):
+        """All that is known of one symbol: its forecasts, why they say so, and what earlier ones were worth.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTrackRecord(self, request, context):
+        """What the forecasts of all symbols together have been worth.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSymbolRecords(self, request, context):
+        """What the forecasts of each symbol have been worth, in order of the symbols.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetModelStatus(self, request, context):
         """Which model answers now, and what is being trained.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TrainModel(self, request, context):
+        """Fits a model at the latest closed session, and tells how far that is until it has ended.
+
+        Whoever asks while a model is being fitted watches that instead. Hanging up stops nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModels(self, request, context):
+        """The models of the market that is served, the latest fit first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBackModel(self, request, context):
+        """Withdraws a model for good, so that the one before it answers from the next forecasts on.
+
+        Fails with NOT_FOUND and reason MODEL_NOT_FOUND where there is none of that version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,10 +236,40 @@ def add_PredictionServiceServicer_to_server(servicer, server):
                     request_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.VerifyLedgerRequest.FromString,
                     response_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.VerifyLedgerResponse.SerializeToString,
             ),
+            'GetSymbolOutlook': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSymbolOutlook,
+                    request_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetSymbolOutlookRequest.FromString,
+                    response_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetSymbolOutlookResponse.SerializeToString,
+            ),
+            'GetTrackRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTrackRecord,
+                    request_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetTrackRecordRequest.FromString,
+                    response_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetTrackRecordResponse.SerializeToString,
+            ),
+            'ListSymbolRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSymbolRecords,
+                    request_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListSymbolRecordsRequest.FromString,
+                    response_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListSymbolRecordsResponse.SerializeToString,
+            ),
             'GetModelStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModelStatus,
                     request_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetModelStatusRequest.FromString,
                     response_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetModelStatusResponse.SerializeToString,
+            ),
+            'TrainModel': grpc.unary_stream_rpc_method_handler(
+                    servicer.TrainModel,
+                    request_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.TrainModelRequest.FromString,
+                    response_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.TrainModelResponse.SerializeToString,
+            ),
+            'ListModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModels,
+                    request_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListModelsRequest.FromString,
+                    response_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'RollBackModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBackModel,
+                    request_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.RollBackModelRequest.FromString,
+                    response_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.RollBackModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -340,6 +446,87 @@ class PredictionService:
             _registered_method=True)
 
     @staticmethod
+    def GetSymbolOutlook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.prediction.v1.PredictionService/GetSymbolOutlook',
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetSymbolOutlookRequest.SerializeToString,
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetSymbolOutlookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTrackRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.prediction.v1.PredictionService/GetTrackRecord',
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetTrackRecordRequest.SerializeToString,
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetTrackRecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSymbolRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.prediction.v1.PredictionService/ListSymbolRecords',
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListSymbolRecordsRequest.SerializeToString,
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListSymbolRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetModelStatus(request,
             target,
             options=(),
@@ -356,6 +543,87 @@ class PredictionService:
             '/foretick.prediction.v1.PredictionService/GetModelStatus',
             foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetModelStatusRequest.SerializeToString,
             foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetModelStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TrainModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/foretick.prediction.v1.PredictionService/TrainModel',
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.TrainModelRequest.SerializeToString,
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.TrainModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.prediction.v1.PredictionService/ListModels',
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListModelsRequest.SerializeToString,
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBackModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.prediction.v1.PredictionService/RollBackModel',
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.RollBackModelRequest.SerializeToString,
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.RollBackModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -31,8 +31,26 @@ class PredictionServiceStub:
     """What was written down of a symbol before the fact, and what came of it, the latest first."""
     VerifyLedger: _aio.UnaryUnaryMultiCallable[_prediction_pb2.VerifyLedgerRequest, _prediction_pb2.VerifyLedgerResponse]
     """Walks a market's whole ledger and names the first row that is not as it was written."""
+    GetSymbolOutlook: _aio.UnaryUnaryMultiCallable[_prediction_pb2.GetSymbolOutlookRequest, _prediction_pb2.GetSymbolOutlookResponse]
+    """All that is known of one symbol: its forecasts, why they say so, and what earlier ones were worth."""
+    GetTrackRecord: _aio.UnaryUnaryMultiCallable[_prediction_pb2.GetTrackRecordRequest, _prediction_pb2.GetTrackRecordResponse]
+    """What the forecasts of all symbols together have been worth."""
+    ListSymbolRecords: _aio.UnaryUnaryMultiCallable[_prediction_pb2.ListSymbolRecordsRequest, _prediction_pb2.ListSymbolRecordsResponse]
+    """What the forecasts of each symbol have been worth, in order of the symbols."""
     GetModelStatus: _aio.UnaryUnaryMultiCallable[_prediction_pb2.GetModelStatusRequest, _prediction_pb2.GetModelStatusResponse]
     """Which model answers now, and what is being trained."""
+    TrainModel: _aio.UnaryStreamMultiCallable[_prediction_pb2.TrainModelRequest, _prediction_pb2.TrainModelResponse]
+    """Fits a model at the latest closed session, and tells how far that is until it has ended.
+
+    Whoever asks while a model is being fitted watches that instead. Hanging up stops nothing.
+    """
+    ListModels: _aio.UnaryUnaryMultiCallable[_prediction_pb2.ListModelsRequest, _prediction_pb2.ListModelsResponse]
+    """The models of the market that is served, the latest fit first."""
+    RollBackModel: _aio.UnaryUnaryMultiCallable[_prediction_pb2.RollBackModelRequest, _prediction_pb2.RollBackModelResponse]
+    """Withdraws a model for good, so that the one before it answers from the next forecasts on.
+
+    Fails with NOT_FOUND and reason MODEL_NOT_FOUND where there is none of that version.
+    """
 
 class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Forecasts of every instrument of the universe, made when a session closes."""
@@ -89,11 +107,65 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Walks a market's whole ledger and names the first row that is not as it was written."""
 
     @_abc_1.abstractmethod
+    def GetSymbolOutlook(
+        self,
+        request: _prediction_pb2.GetSymbolOutlookRequest,
+        context: _aio.ServicerContext[_prediction_pb2.GetSymbolOutlookRequest, _abc.Awaitable[_prediction_pb2.GetSymbolOutlookResponse]],
+    ) -> _abc.Awaitable[_prediction_pb2.GetSymbolOutlookResponse]:
+        """All that is known of one symbol: its forecasts, why they say so, and what earlier ones were worth."""
+
+    @_abc_1.abstractmethod
+    def GetTrackRecord(
+        self,
+        request: _prediction_pb2.GetTrackRecordRequest,
+        context: _aio.ServicerContext[_prediction_pb2.GetTrackRecordRequest, _abc.Awaitable[_prediction_pb2.GetTrackRecordResponse]],
+    ) -> _abc.Awaitable[_prediction_pb2.GetTrackRecordResponse]:
+        """What the forecasts of all symbols together have been worth."""
+
+    @_abc_1.abstractmethod
+    def ListSymbolRecords(
+        self,
+        request: _prediction_pb2.ListSymbolRecordsRequest,
+        context: _aio.ServicerContext[_prediction_pb2.ListSymbolRecordsRequest, _abc.Awaitable[_prediction_pb2.ListSymbolRecordsResponse]],
+    ) -> _abc.Awaitable[_prediction_pb2.ListSymbolRecordsResponse]:
+        """What the forecasts of each symbol have been worth, in order of the symbols."""
+
+    @_abc_1.abstractmethod
     def GetModelStatus(
         self,
         request: _prediction_pb2.GetModelStatusRequest,
         context: _aio.ServicerContext[_prediction_pb2.GetModelStatusRequest, _abc.Awaitable[_prediction_pb2.GetModelStatusResponse]],
     ) -> _abc.Awaitable[_prediction_pb2.GetModelStatusResponse]:
         """Which model answers now, and what is being trained."""
+
+    @_abc_1.abstractmethod
+    def TrainModel(
+        self,
+        request: _prediction_pb2.TrainModelRequest,
+        context: _aio.ServicerContext[_prediction_pb2.TrainModelRequest, _abc.AsyncIterator[_prediction_pb2.TrainModelResponse]],
+    ) -> _abc.AsyncIterator[_prediction_pb2.TrainModelResponse]:
+        """Fits a model at the latest closed session, and tells how far that is until it has ended.
+
+        Whoever asks while a model is being fitted watches that instead. Hanging up stops nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def ListModels(
+        self,
+        request: _prediction_pb2.ListModelsRequest,
+        context: _aio.ServicerContext[_prediction_pb2.ListModelsRequest, _abc.Awaitable[_prediction_pb2.ListModelsResponse]],
+    ) -> _abc.Awaitable[_prediction_pb2.ListModelsResponse]:
+        """The models of the market that is served, the latest fit first."""
+
+    @_abc_1.abstractmethod
+    def RollBackModel(
+        self,
+        request: _prediction_pb2.RollBackModelRequest,
+        context: _aio.ServicerContext[_prediction_pb2.RollBackModelRequest, _abc.Awaitable[_prediction_pb2.RollBackModelResponse]],
+    ) -> _abc.Awaitable[_prediction_pb2.RollBackModelResponse]:
+        """Withdraws a model for good, so that the one before it answers from the next forecasts on.
+
+        Fails with NOT_FOUND and reason MODEL_NOT_FOUND where there is none of that version.
+        """
 
 def add_PredictionServiceServicer_to_server(servicer: PredictionServiceServicer, server: _aio.Server) -> None: ...

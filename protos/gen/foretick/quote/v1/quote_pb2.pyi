@@ -717,8 +717,13 @@ class GetHistoryResponse(_message.Message):
     SPLIT_FACTORS_FIELD_NUMBER: _builtins.int
     CLOSE_SECONDS_FIELD_NUMBER: _builtins.int
     NEXT_SESSION_FIELD_NUMBER: _builtins.int
+    NEXT_SESSION_DAYS_FIELD_NUMBER: _builtins.int
+    KNOWN_NEXT_SESSIONS_FIELD_NUMBER: _builtins.int
+    LOST_SESSION_DAYS_FIELD_NUMBER: _builtins.int
     market_id: _builtins.str
     """The market."""
+    known_next_sessions: _builtins.int
+    """How many of them a calendar knows; weekdays are assumed for the rest."""
     @_builtins.property
     def instrument(self) -> Global___Instrument:
         """The instrument."""
@@ -763,6 +768,14 @@ class GetHistoryResponse(_message.Message):
     def next_session(self) -> Global___Session:
         """The first session whose close is not final."""
 
+    @_builtins.property
+    def next_session_days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """That session and those after it, 20 in all, as days since 1970-01-01, rising."""
+
+    @_builtins.property
+    def lost_session_days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Sessions that the source has lost for this symbol, as days since 1970-01-01, rising."""
+
     def __init__(
         self,
         *,
@@ -778,10 +791,13 @@ class GetHistoryResponse(_message.Message):
         split_factors: _abc.Iterable[_builtins.float] | None = ...,
         close_seconds: _abc.Iterable[_builtins.int] | None = ...,
         next_session: Global___Session | None = ...,
+        next_session_days: _abc.Iterable[_builtins.int] | None = ...,
+        known_next_sessions: _builtins.int = ...,
+        lost_session_days: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["instrument", b"instrument", "next_session", b"next_session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_seconds", b"close_seconds", "closes", b"closes", "dividends", b"dividends", "highs", b"highs", "instrument", b"instrument", "lows", b"lows", "market_id", b"market_id", "next_session", b"next_session", "opens", b"opens", "session_days", b"session_days", "split_factors", b"split_factors", "volumes", b"volumes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_seconds", b"close_seconds", "closes", b"closes", "dividends", b"dividends", "highs", b"highs", "instrument", b"instrument", "known_next_sessions", b"known_next_sessions", "lost_session_days", b"lost_session_days", "lows", b"lows", "market_id", b"market_id", "next_session", b"next_session", "next_session_days", b"next_session_days", "opens", b"opens", "session_days", b"session_days", "split_factors", b"split_factors", "volumes", b"volumes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

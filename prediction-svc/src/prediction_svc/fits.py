@@ -50,3 +50,13 @@ def _fit(fixed: date, histories: list[History]) -> Fit:
         raise ValueError(f"no session on or after {fixed}")
     second, session_day = earliest
     return Fit(fixed, EPOCH + timedelta(days=session_day), second)
+
+
+def latest_fit(histories: Iterable[History]) -> Fit | None:
+    """The latest closed session of any symbol, as a date to fit at; None where there is none."""
+    ends = [(int(h.close_seconds[-1]), int(h.days[-1])) for h in histories if len(h)]
+    if not ends:
+        return None
+    second, day = max(ends)
+    session = EPOCH + timedelta(days=day)
+    return Fit(session, session, second)

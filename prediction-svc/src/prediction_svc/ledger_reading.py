@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -211,14 +211,56 @@ def _written(entry: Entry, outcome: Row[Any] | None) -> Written:
     return Written(entry, outcome.kind, outcome.log_move, outcome.reason)
 
 
-def read_recorded_to(connection: Connection, market_id: str, horizon: int) -> dict[str, int]:
-    """The last as-of day of each symbol that has a row of a horizon."""
+def read_recorded_to(connection: Connection, market_id: str) -> dict[int, dict[str, int]]:
+    """The last as-of day of each horizon and symbol that has a row."""
     query = (
-        select(forecasts.c.symbol, func.max(forecasts.c.as_of_day).label("last"))
-        .where(forecasts.c.market_id == market_id, forecasts.c.horizon == horizon)
-        .group_by(forecasts.c.symbol)
+        select(
+            forecasts.c.horizon, forecasts.c.symbol, func.max(forecasts.c.as_of_day).label("last")
+        )
+        .where(forecasts.c.market_id == market_id)
+        .group_by(forecasts.c.horizon, forecasts.c.symbol)
     )
-    return {row.symbol: row.last for row in connection.execute(query)}
+    found: dict[int, dict[str, int]] = defaultdict(dict)
+    for row in connection.execute(query):
+        found[row.horizon][row.symbol] = row.last
+    return dict(found)
+
+
+class Hit(NamedTuple):
+    """Whether the 80 % band of a forecast held what happened, by the row that resolved it."""
+
+    number: int
+    horizon: int
+    symbol: str
+    resolved_day: int
+    is_hit: bool
+
+
+def read_hits(connection: Connection, market_id: str, number: int) -> list[Hit]:
+    """Hits and misses of the forecasts that were resolved by rows after a number, in order."""
+    query = (
+        select(
+            outcomes.c.number,
+            forecasts.c.horizon,
+            forecasts.c.symbol,
+            outcomes.c.resolved_day,
+            outcomes.c.log_move.between(forecasts.c.q10, forecasts.c.q90).label("is_hit"),
+        )
+        .join_from(
+            outcomes,
+            forecasts,
+            (forecasts.c.market_id == outcomes.c.market_id)
+            & (forecasts.c.number == outcomes.c.forecast_number),
+        )
+        .where(
+            outcomes.c.market_id == market_id,
+            outcomes.c.number > number,
+            outcomes.c.kind == "resolved",
+        )
+        .order_by(outcomes.c.number)
+    )
+    rows = connection.execute(query)
+    return [Hit(*numbers, is_hit=bool(is_hit)) for *numbers, is_hit in rows]
 
 
 def read_counts(connection: Connection, market_id: str, horizon: int) -> Counts:

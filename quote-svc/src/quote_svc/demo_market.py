@@ -131,8 +131,12 @@ class DemoMarket:
             split_factors=factors,
             close_seconds=demo_time.close_seconds(days),
         )
-        next_session = demo_time.session(now.next_session)
-        return History(self._instruments[symbol], adjusted.since(start), next_session)
+        return History(
+            self._instruments[symbol],
+            adjusted.since(start),
+            demo_time.session(now.next_session),
+            demo_time.ahead(now.next_session),
+        )
 
     async def search(self, query: str) -> Sequence[Instrument]:
         """See `Market`."""

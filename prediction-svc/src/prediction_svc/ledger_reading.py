@@ -22,6 +22,7 @@ from prediction_svc.histories import Floats, Ints
 from prediction_svc.ledger_rows import Entry, MissedForecast, entry_of
 from prediction_svc.outcomes import OpenForecast
 from prediction_svc.schema import QUANTILE_COLUMNS, forecasts, outcomes
+from prediction_svc.yardsticks import unpack_all
 
 Texts = NDArray[np.str_]
 
@@ -41,6 +42,8 @@ class ResolvedForecasts:
     """Shape (n, 7)."""
     p_up: Floats
     expected_moves: Floats
+    yardsticks: Floats
+    """Shape (n, 24), as `yardsticks.unpack_all` tells them; NaN where none were written down."""
     model_versions: Texts
     resolved_numbers: Ints
     """Of the rows that resolved them: the order of resolution."""
@@ -293,6 +296,7 @@ _FORECAST_COLUMNS = (
     *QUANTILE_COLUMNS,
     "p_up",
     "expected_move",
+    "yardsticks",
     "model_version",
 )
 
@@ -323,7 +327,7 @@ def _outcome(column: ColumnElement[Any], of: FromClause) -> Select[Any]:
     )
 
 
-def _resolved(columns: dict[str, tuple[object, ...]]) -> ResolvedForecasts:
+def _resolved(columns: dict[str, tuple[Any, ...]]) -> ResolvedForecasts:
     def floats(name: str) -> Floats:
         return np.array(columns[name], dtype=np.float64)
 
@@ -338,6 +342,7 @@ def _resolved(columns: dict[str, tuple[object, ...]]) -> ResolvedForecasts:
         quantiles=np.stack([floats(name) for name in QUANTILE_COLUMNS], axis=1),
         p_up=floats("p_up"),
         expected_moves=floats("expected_move"),
+        yardsticks=unpack_all(columns["yardsticks"]),
         model_versions=np.array(columns["model_version"], dtype=np.str_),
         resolved_numbers=ints("resolved_number"),
         delayed=np.array(columns["delayed"], dtype=bool),

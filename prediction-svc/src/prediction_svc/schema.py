@@ -62,6 +62,17 @@ editions = Table(
     UniqueConstraint("version"),
 )
 
+track_records = Table(
+    "track_records",
+    metadata,
+    Column("market_id", String(255), primary_key=True),
+    Column("basis", String(16), primary_key=True),  # live, backtest
+    Column("horizon", Integer, primary_key=True, autoincrement=False),  # sessions ahead
+    # Rises with each change, so that replicas notice by one small query.
+    Column("version", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # JSON, zlib
+)
+
 leases = lease_table(metadata)
 
 # The ledger: rows of both tables make one chain a market, in order of their numbers. Triggers of
@@ -93,6 +104,7 @@ forecasts = Table(
     Column("p_up", Double),
     Column("expected_move", Double),  # log move
     Column("reason", String(64), nullable=False),  # why it was missed
+    Column("yardsticks", LargeBinary),  # big-endian doubles, see Yardsticks; none before 0004
     UniqueConstraint(
         "market_id", "symbol", "horizon", "as_of_day", name="uq_forecasts_market_id_symbol"
     ),

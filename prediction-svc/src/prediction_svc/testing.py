@@ -15,6 +15,7 @@ from prediction_svc.ledger import Ledger
 from prediction_svc.ledger_rows import LedgerForecast, MissedForecast, Outcome
 from prediction_svc.outcomes import OpenForecast, log_move
 from prediction_svc.schema import leases
+from prediction_svc.yardsticks import Yardsticks
 
 FIRST_DAY = 20_000  # 2024-10-04
 
@@ -46,6 +47,25 @@ def forecast_of(symbol: str, day: int, horizon: int = 1, **changes: Any) -> Ledg
         inputs_hash=hashlib.sha256(f"{symbol} {day}".encode()).digest(),
     )
     return replace(forecast, **changes)
+
+
+def yardsticks_of(symbol: str, day: int, horizon: int = 1) -> Yardsticks:
+    """What such a forecast is judged by."""
+    chance = random.Random(f"yardsticks {symbol} {day} {horizon}")  # noqa: S311
+    return Yardsticks(
+        sigma=0.01 + chance.random() / 100,
+        base_rate=0.5 + chance.random() / 50,
+        rank_score=chance.gauss(0, 1),
+        baselines=tuple(
+            tuple(sorted((chance.random() - 0.5) / 20 for _ in range(7))) for _ in range(3)
+        ),
+    )
+
+
+def judged_of(symbol: str, day: int, horizon: int = 1, **changes: Any) -> LedgerForecast:
+    """A forecast with what it is judged by."""
+    yardsticks = yardsticks_of(symbol, day, horizon)
+    return forecast_of(symbol, day, horizon, **{"yardsticks": yardsticks} | changes)
 
 
 def batch_of(

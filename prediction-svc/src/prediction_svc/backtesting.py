@@ -1,6 +1,6 @@
-"""The backtest that models go through before they answer, as a worker makes it."""
+"""The backtest that models go through before they answer, and the live record: a worker's jobs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prediction_svc.book import Promotion
@@ -9,7 +9,8 @@ from prediction_svc.jobs import backtest_horizons
 from prediction_svc.market import MarketReader
 from prediction_svc.models import TrainedModel
 from prediction_svc.recipe import HORIZON, Recipe
-from prediction_svc.scoring import TrackRecord, judge
+from prediction_svc.scoring import TrackRecord, judge, score_ledger
+from prediction_svc.workers import Tell
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ def backtest_market(
     reader: MarketReader,
     models: Sequence[TrainedModel],
     recipe: Recipe,
-    tell: Callable[[float, str], None],
+    tell: Tell,
 ) -> BacktestedMarket:
     """Replay the recipe with some models, or without any. Raises MarketUnavailableError."""
     tell(0.0, "reading histories")
@@ -49,3 +50,11 @@ def backtest_market(
     )
     standing = {horizon: of.standing for horizon, of in tested.items()}
     return BacktestedMarket(fetched.market_id, promotion, standing, records)
+
+
+def score_market(
+    database_url: str, market_id: str, recipe: Recipe, tell: Tell
+) -> Mapping[int, TrackRecord]:
+    """Score what the ledger says of a market, by horizon."""
+    tell(0.0, "scoring")
+    return score_ledger(database_url, market_id, recipe)

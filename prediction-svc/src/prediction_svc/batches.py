@@ -18,7 +18,7 @@ from prediction_svc.fits import Fit, fits_of, latest_fit
 from prediction_svc.forecasting import Standing
 from prediction_svc.histories import History, Ints
 from prediction_svc.jobs import SymbolForecast, forecast_horizons
-from prediction_svc.ledger_rows import LedgerForecast, MissedForecast, Outcome, Yardsticks
+from prediction_svc.ledger_rows import LedgerForecast, MissedForecast, Outcome
 from prediction_svc.market import (
     Fetched,
     MarketClock,
@@ -30,6 +30,7 @@ from prediction_svc.market import (
 from prediction_svc.models import TrainedModel
 from prediction_svc.outcomes import OpenForecast, actions_version, due_outcomes
 from prediction_svc.recipe import HORIZONS, LEVELS, Recipe
+from prediction_svc.yardsticks import Yardsticks
 
 _MIDDLE = LEVELS.index(0.5)
 # What a forecast was made from: more sessions than any feature looks back.

@@ -23,7 +23,7 @@ from prediction_svc.market import (
     is_before,
 )
 from prediction_svc.models import TrainedModel
-from prediction_svc.recipe import HORIZON, Recipe
+from prediction_svc.recipe import HORIZON
 from prediction_svc.recording import Recorder
 from prediction_svc.training import Training
 from prediction_svc.workers import WorkerDiedError, Workers
@@ -64,7 +64,6 @@ class Issuer:
         training: Training,
         judge: Judge,
         changed: asyncio.Event,
-        recipe: Recipe,
         poll_seconds: float = POLL_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -76,7 +75,6 @@ class Issuer:
         self._training = training
         self._judge = judge
         self._changed = changed
-        self._recipe = recipe
         self._poll_seconds = poll_seconds
         self._monotonic = monotonic
         self._market_answers = True
@@ -194,7 +192,9 @@ class Issuer:
             edition = Edition(clock.market_id, frozenset(), {}, {})
         await self._editions.publish(edition)
         await self._training.open(clock.market_id)
-        self._is_made = edition.finished and edition.recipe_hash == self._recipe.fingerprint()
+        self._is_made = (
+            edition.finished and edition.recipe_hash == self._training.recipe.fingerprint()
+        )
         _log.info("following market %s", clock.market_id)
         return edition
 
@@ -224,6 +224,8 @@ class Issuer:
         market_id, order = clock.market_id, Order(self._reader, clock)
         due = await self._records.due(market_id, clock.closed_sessions)
         found = await self._workers.run(batches.survey, order, due)
+        if found.known - edition.known:
+            self._grown_at = self._monotonic()
         resolved = await self._records.resolve(market_id, found.outcomes, clock.market_time)
         if resolved:
             _log.info("%d forecasts have their outcomes", resolved)
@@ -239,7 +241,7 @@ class Issuer:
             refusals={**found.refusals, **batch.refusals},
             model=latest,
             closed_sessions=clock.closed_sessions,
-            recipe_hash=self._recipe.fingerprint(),
+            recipe_hash=self._training.recipe.fingerprint(),
             finished=self._is_finished(carried, found),
         ).scored()
         count = len(made.next_forecasts)
@@ -255,7 +257,7 @@ class Issuer:
 
     async def _carried(self, edition: Edition, found: Survey) -> Edition:
         """The edition with what the next forecasts carry on from."""
-        standing, number = await self._records.advance(edition, found.groups, self._recipe)
+        standing, number = await self._records.advance(edition, found.groups, self._training.recipe)
         promotion, tested = edition.promotion, self._judge.backtested
         if tested is not None and tested.market_id == edition.market_id:
             if not tested.promotion.continues(promotion):
@@ -272,7 +274,7 @@ class Issuer:
         models = self._training.models(versions)
         recorded_to = await self._records.recorded_to(carried.market_id)
         batch = await self._workers.run(
-            batches.forecast, order, models, carried.standing, recorded_to, self._recipe
+            batches.forecast, order, models, carried.standing, recorded_to, self._training.recipe
         )
         return batch, models
 
@@ -359,7 +361,7 @@ class Issuer:
         is_growing = not (self._progress and self._progress.is_over)
         if is_growing and self._monotonic() - self._grown_at < GROWING_SECONDS:
             return
-        self._training.train_missing(found.fits)
+        self._training.train_missing(found.fits, found.latest)
         if self._judge.is_busy:
             return
         models = self._training.serving_models(found.fits)
@@ -370,7 +372,7 @@ class Issuer:
             or not edition.next_forecasts.keys() <= promotion.symbols | self._tested
         ):
             self._tested = frozenset(edition.next_forecasts)
-            self._judge.backtest(edition.market_id, models)
+            self._judge.backtest(edition.market_id, models, self._training.recipe)
         elif not self._is_scored:
             self._is_scored = True
-            self._judge.score(edition.market_id)
+            self._judge.score(edition.market_id, self._training.recipe)

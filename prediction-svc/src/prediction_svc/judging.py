@@ -7,17 +7,18 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from foretick_rpc.errors import DatabaseUnavailableError
 from foretick_rpc.leases import LeaseLostError
-from prediction_svc.backtesting import BacktestedMarket, backtest_market
+from prediction_svc.backtesting import BacktestedMarket, backtest_market, score_market
 from prediction_svc.book import Basis
 from prediction_svc.market import MarketReader, MarketUnavailableError
 from prediction_svc.models import TrainedModel
 from prediction_svc.recipe import Recipe
-from prediction_svc.scoring import TrackRecord, score_ledger
-from prediction_svc.workers import WorkerDiedError, Workers
+from prediction_svc.scoring import TrackRecord
+from prediction_svc.workers import Progress, WorkerDiedError, Workers
 
 _log = logging.getLogger("foretick.judging")
 RETRY_SECONDS = 5.0
@@ -49,7 +50,6 @@ class Judge:
         workers: Workers,
         reader: MarketReader,
         track_records: Records,
-        recipe: Recipe,
         *,
         database_url: str,
         done: Callable[[], None],
@@ -58,7 +58,6 @@ class Judge:
         self._workers = workers
         self._reader = reader
         self._track_records = track_records
-        self._recipe = recipe
         self._database_url = database_url
         self._done = done
         self._sleep = sleep
@@ -72,13 +71,14 @@ class Judge:
         under_way = self._task is not None and not self._task.done()
         return under_way or self.backtested is not None or self.scored is not None
 
-    def backtest(self, market_id: str, models: Sequence[TrainedModel]) -> None:
-        """Begin to replay the recipe with some models, or without any."""
-        self._task = asyncio.create_task(self._run(lambda: self._backtest(market_id, models)))
+    def backtest(self, market_id: str, models: Sequence[TrainedModel], recipe: Recipe) -> None:
+        """Begin to replay a recipe with some models, or without any."""
+        judge = partial(self._backtest, market_id, models, recipe)
+        self._task = asyncio.create_task(self._run(judge))
 
-    def score(self, market_id: str) -> None:
+    def score(self, market_id: str, recipe: Recipe) -> None:
         """Begin to score the ledger."""
-        self._task = asyncio.create_task(self._run(lambda: self._score(market_id)))
+        self._task = asyncio.create_task(self._run(partial(self._score, market_id, recipe)))
 
     async def close(self) -> None:
         """Stop what is under way, and forget what was found."""
@@ -102,16 +102,24 @@ class Judge:
             else:
                 return self._done()
 
-    async def _backtest(self, market_id: str, models: Sequence[TrainedModel]) -> None:
-        tested = await self._workers.train(backtest_market, self._reader, models, self._recipe)
+    async def _backtest(
+        self, market_id: str, models: Sequence[TrainedModel], recipe: Recipe
+    ) -> None:
+        tested = await self._workers.train(
+            backtest_market, self._reader, models, recipe, told=_untold
+        )
         if tested.market_id != market_id:
             raise MarketUnavailableError(f"it changed to {tested.market_id} meanwhile")
         await self._track_records.save(market_id, Basis.BACKTEST, tested.records)
         self.backtested = tested
 
-    async def _score(self, market_id: str) -> None:
+    async def _score(self, market_id: str, recipe: Recipe) -> None:
         records = await self._workers.train(
-            score_ledger, self._database_url, market_id, self._recipe
+            score_market, self._database_url, market_id, recipe, told=_untold
         )
         await self._track_records.save(market_id, Basis.LIVE, records)
         self.scored = Scored(market_id, records)
+
+
+def _untold(_progress: Progress) -> None:
+    """Nobody waits for a judgement."""

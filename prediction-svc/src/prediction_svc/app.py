@@ -21,6 +21,7 @@ from prediction_svc.recording import Recorder
 from prediction_svc.schema import leases
 from prediction_svc.servicer import PredictionServicer
 from prediction_svc.settings import PredictionSettings
+from prediction_svc.trainings import Trainings
 from prediction_svc.workers import Workers
 
 
@@ -50,12 +51,14 @@ async def running(
     ):
         lease = Lease(database, leases, "work", seconds=lease_seconds)
         editions = Editions(database, lease)
-        models = ModelStore(database, lease, recipe.fingerprint())
+        models = ModelStore(database, lease)
+        trainings = Trainings(database, lease, editions.book)
         ledger = Ledger(database, lease)
         issuer = Issuer(
             QuoteMarket(channel),
             workers,
             models,
+            trainings=trainings,
             editions=editions,
             records=Recorder(ledger),
             recipe=recipe,
@@ -70,7 +73,10 @@ async def running(
             service, listen=settings.listen, service_token=token, domain="prediction.foretick"
         )
         await editions.catch_up()
-        async with server, _in_background(editions.follow(), lease.run(issuer.run)):
+        async with (
+            server,
+            _in_background(editions.follow(), trainings.follow(), lease.run(issuer.run)),
+        ):
             yield server
 
 

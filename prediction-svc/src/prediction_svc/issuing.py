@@ -4,15 +4,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, Self
 
 from foretick_rpc.errors import DatabaseUnavailableError
 from foretick_rpc.leases import LeaseLostError
 from prediction_svc import jobs
-from prediction_svc.book import Edition, IssuedForecast, TrainingStatus, issue
+from prediction_svc.book import Edition, IssuedForecast, issue
 from prediction_svc.eligibility import why_not
+from prediction_svc.fits import fits_of, latest_fit
 from prediction_svc.histories import History
 from prediction_svc.market import (
     TIMED_OUT,
@@ -28,7 +29,7 @@ from prediction_svc.market import (
 from prediction_svc.models import TrainedModel
 from prediction_svc.recipe import Recipe
 from prediction_svc.recording import must_be_recorded_now
-from prediction_svc.training import Models, Training
+from prediction_svc.training import Models, Training, Trainings
 from prediction_svc.workers import WorkerDiedError, Workers
 
 _log = logging.getLogger("foretick.issuing")
@@ -49,9 +50,6 @@ class Editions(Protocol):
     async def publish(self, edition: Edition) -> None:
         """Keep an edition as the latest of all markets."""
 
-    async def record_training(self, market_id: str, training: TrainingStatus) -> None:
-        """Keep where training is, beside the edition of its market."""
-
 
 class Records(Protocol):
     """Where forecasts are written down before the fact. Writing raises LeaseLostError."""
@@ -69,6 +67,16 @@ class Records(Protocol):
         self, market_id: str, bars: Mapping[str, SymbolBars], market_time: datetime
     ) -> int:
         """Record what came of earlier forecasts; return how many outcomes."""
+
+
+@dataclass
+class _Held:
+    """Reads the histories that are at hand."""
+
+    histories: list[History] = field(default_factory=list)
+
+    def read(self) -> Self:
+        return self
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,7 @@ class Issuer:
         workers: Workers,
         models: Models,
         *,
+        trainings: Trainings,
         editions: Editions,
         records: Records,
         recipe: Recipe,
@@ -123,11 +132,13 @@ class Issuer:
         self._poll_seconds = poll_seconds
         self._monotonic = monotonic
         self._models_changed = asyncio.Event()
+        self._held = _Held()
         self.training = Training(
             workers,
+            self._held,
             models,
+            trainings,
             recipe,
-            tell=editions.record_training,
             done=self._models_changed.set,
         )
         self._edition: Edition | None = None
@@ -219,7 +230,8 @@ class Issuer:
             _log.warning("no prices in time of %s; again soon", ", ".join(late))
         else:
             self._done_for = clock.closed_sessions
-        self.training.train_missing(fetched.histories)
+        self._held.histories = fetched.histories
+        self.training.train_missing(fits_of(fetched.histories), latest_fit(fetched.histories))
 
     async def _record(self, edition: Edition, clock: MarketClock) -> bool:
         """Write the edition down once no better one will come, or before it is too late.
@@ -297,7 +309,7 @@ class Issuer:
 
     async def _make(self, clock: MarketClock, universe: Universe, fetched: _Fetched) -> Edition:
         histories = fetched.histories
-        models = self.training.serving_models(histories)
+        models = self.training.serving_models(fits_of(histories))
         batch = await self._batch(histories, models)
         forecasts = {
             s: issue(made, fetched.bars[s], clock.market_time) for s, made in batch.items()
@@ -308,9 +320,6 @@ class Issuer:
         used = {made.model_version for made in batch.values()}
         latest = next((model for model in reversed(models) if model.version in used), None)
         told = latest.facts if latest else None
-        if latest is not None and told != (self._edition and self._edition.model):
-            scores = {s: made.score for s, made in batch.items() if made.model_version}
-            await self.training.record_scores(latest.version, scores)
         _log.info(
             "%d forecasts by %s, %d symbols without",
             len(forecasts),
@@ -326,7 +335,7 @@ class Issuer:
             closed_sessions=clock.closed_sessions,
             recipe_hash=self._recipe.fingerprint(),
             finished=fetched.is_whole(clock.closed_sessions)
-            and not self.training.missing(histories),
+            and not self.training.missing(fits_of(histories)),
         )
 
     async def _batch(

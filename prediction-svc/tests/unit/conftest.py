@@ -1,6 +1,8 @@
 """An issuer whose time, market, workers and stores are the test's."""
 
+import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from foretick_rpc.errors import DatabaseUnavailableError
-from prediction_svc.book import Book, Edition, IssuedForecast, TrainingStatus
+from prediction_svc.book import Book, Edition, IssuedForecast
 from prediction_svc.histories import History
 from prediction_svc.issuing import Issuer
 from prediction_svc.market import (
@@ -22,8 +24,8 @@ from prediction_svc.market import (
 from prediction_svc.models import TrainedModel
 from prediction_svc.outcomes import TradedBars
 from prediction_svc.recipe import Recipe
-from prediction_svc.scores import Score
-from prediction_svc.workers import WorkerDiedError
+from prediction_svc.trainings import TrainingState, TrainingStatus
+from prediction_svc.workers import Progress, WorkerDiedError
 
 
 class FakeMarket:
@@ -82,28 +84,58 @@ class InProcess:
             raise WorkerDiedError("a worker process died")
         return function(*args)
 
+    async def train(
+        self, function: Callable[..., Any], *args: Any, told: Callable[[Progress], None]
+    ) -> Any:
+        return await self.run(function, *args, lambda share, stage: told(Progress(stage, share)))
+
+
+class KeptTrainings:
+    """The row in memory, where nobody asks for anything."""
+
+    def __init__(self) -> None:
+        self.status = TrainingStatus()
+        self.changed = asyncio.Event()
+        self.error: Exception | None = None
+
+    def _set(self, **values: Any) -> TrainingStatus:
+        if self.error:
+            raise self.error
+        self.status = replace(self.status, **values)
+        return self.status
+
+    async def open(self, market_id: str) -> TrainingStatus:
+        return self._set(market_id=market_id)
+
+    async def begin(self, market_id: str) -> int:
+        return self._set(state=TrainingState.RUNNING, message="").asked
+
+    async def tell(self, market_id: str, progress: Progress, problem: str = "") -> None:
+        state = TrainingState.FAILED if problem else TrainingState.RUNNING
+        self._set(state=state, stage=progress.stage, fraction=progress.fraction, message=problem)
+
+    async def end(
+        self, market_id: str, *, model_version: str = "", problem: str = "", answered: int = 0
+    ) -> None:
+        state = TrainingState.FAILED if problem else TrainingState.IDLE
+        self._set(state=state, message=problem, model_version=model_version)
+
 
 class KeptModels:
     def __init__(self) -> None:
         self.kept: list[TrainedModel] = []
-        self.scores: dict[str, Mapping[str, Score]] = {}
         self.full = False
         self.away = 0
 
-    async def load(self, market_id: str) -> list[TrainedModel]:
+    async def load(self, market_id: str, recipe: Recipe) -> list[TrainedModel]:
         return self.kept
 
-    async def add(self, market_id: str, model: TrainedModel) -> None:
+    async def add(self, market_id: str, model: TrainedModel, recipe: Recipe) -> None:
         if self.full:
             raise OSError("disk full")
         if self.away:
             raise DatabaseUnavailableError("away")
         self.kept.append(model)
-
-    async def record_scores(
-        self, market_id: str, version: str, scores: Mapping[str, Score]
-    ) -> None:
-        self.scores[version] = scores
 
 
 class KeptEditions:
@@ -122,12 +154,6 @@ class KeptEditions:
             raise self.error
         self.published.append(edition)
         self.book.edition = edition
-
-    async def record_training(self, market_id: str, training: TrainingStatus) -> None:
-        if self.error:
-            raise self.error
-        assert self.book.market_id == market_id
-        self.book.training = training
 
 
 class KeptRecords:
@@ -162,6 +188,7 @@ class Turns:
     def __init__(self, market: FakeMarket, recipe: Recipe) -> None:
         self.market, self.workers = market, InProcess()
         self.models, self.editions, self.records = KeptModels(), KeptEditions(), KeptRecords()
+        self.trainings = KeptTrainings()
         self.recipe = recipe
         self.seconds = 0.0
         self.issuer = self.new_issuer()
@@ -172,6 +199,7 @@ class Turns:
             self.market,
             self.workers,  # type: ignore[arg-type]
             self.models,
+            trainings=self.trainings,
             editions=self.editions,
             records=self.records,
             recipe=self.recipe,

@@ -1,14 +1,12 @@
 """What the loop does when parts of it fail."""
 
-import asyncio
 from typing import Any
 
 import pytest
 
 from prediction_svc import jobs
-from prediction_svc.book import TrainingState, TrainingStatus
 from prediction_svc.market import TIMED_OUT, Refusal
-from prediction_svc.training import Training
+from prediction_svc.trainings import TrainingState
 
 Fixture = Any
 
@@ -19,7 +17,6 @@ async def test_it_asks_again_shortly_after_the_next_change(turns: Fixture) -> No
     await turns.trained()
     await turns.turn()
     assert turns.forecasters == {"S0": True, "S1": True}
-    assert set(turns.models.scores[turns.models.kept[0].version]) == {"S0", "S1"}
     reads = turns.market.reads
     await turns.turn()
     assert turns.market.reads == reads
@@ -63,45 +60,12 @@ async def test_dead_workers_are_tried_again_ever_later(turns: Fixture) -> None:
     assert set(turns.forecasters) == {"S0", "S1"}
 
 
-async def test_training_outlives_dead_workers(turns: Fixture, make_history: Fixture) -> None:
-    pauses: list[float] = []
-    told: list[TrainingState] = []
-    done = asyncio.Event()
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        assert told[-1] is TrainingState.FAILED
-
-    async def tell(market_id: str, status: TrainingStatus) -> None:
-        told.append(status.state)
-
-    training = Training(
-        turns.workers,
-        turns.models,
-        turns.recipe,
-        tell=tell,
-        done=done.set,
-        sleep=sleep,
-    )
-    await training.open("demo:1")
-    turns.workers.deaths[jobs.train_model] = 3
-    histories = list(turns.market.histories.values())
-    assert training.serving_models(histories) == []
-    training.train_missing(histories)
-    await asyncio.wait_for(done.wait(), 10)
-    assert pauses == [1.0, 2.0, 4.0]
-    assert told[-1] is TrainingState.IDLE
-    fits = [model.fit.session_date.isoformat() for model in turns.models.kept]
-    assert fits == ["2021-07-01", "2021-01-01", "2020-07-01", "2020-01-01"]
-    assert len(training.serving_models(histories)) == 4
-
-
 async def test_training_that_fails_says_so_and_forecasts_go_on(turns: Fixture) -> None:
     turns.models.full = True
     await turns.turn()
     await turns.trained()
-    assert turns.book.training.state is TrainingState.FAILED
-    assert turns.book.training.message == "OSError: disk full"
+    assert turns.trainings.status.state is TrainingState.FAILED
+    assert turns.trainings.status.message == "OSError: disk full"
     turns.models.full = False
     turns.market.session = "2021-08-16"
     await turns.turn()
@@ -144,4 +108,4 @@ async def test_a_short_market_is_forecast_without_learning(
     await turns.turn()
     assert turns.models.kept == []
     assert set(turns.forecasters.values()) == {False}
-    assert turns.book.training.state is TrainingState.IDLE
+    assert turns.trainings.status.state is TrainingState.IDLE

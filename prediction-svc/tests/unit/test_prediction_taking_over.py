@@ -8,9 +8,7 @@ import pytest
 
 from foretick_rpc.errors import DatabaseUnavailableError
 from foretick_rpc.leases import LeaseLostError
-from prediction_svc import jobs
-from prediction_svc.book import TrainingState, TrainingStatus
-from prediction_svc.training import Training
+from prediction_svc import training_job
 
 Fixture = Any
 
@@ -18,7 +16,7 @@ Fixture = Any
 async def test_who_takes_over_does_nothing_that_is_done(turns: Fixture) -> None:
     edition = await turns.finished()
     reads, published = turns.market.reads, len(turns.editions.published)
-    turns.workers.deaths[jobs.train_model] = 1
+    turns.workers.deaths[training_job.train_model] = 1
     turns.issuer = turns.new_issuer()
     await turns.turn()
     await turns.turn()
@@ -118,34 +116,6 @@ async def test_without_the_database_it_goes_on_when_that_is_back(
     assert turns.book.edition.closed_sessions == {("XTST", "2021-08-16")}
 
 
-async def test_a_model_waits_for_the_database(turns: Fixture) -> None:
-    histories = list(turns.market.histories.values())
-    pauses: list[float] = []
-    done = asyncio.Event()
-
-    async def tell(market_id: str, status: TrainingStatus) -> None:
-        assert status.state is not TrainingState.FAILED
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        turns.models.away -= 1
-
-    training = Training(
-        turns.workers,
-        turns.models,
-        turns.recipe,
-        tell=tell,
-        done=done.set,
-        sleep=sleep,
-    )
-    await training.open("demo:1")
-    turns.models.away = 3
-    training.train_missing(histories)
-    await asyncio.wait_for(done.wait(), 10)
-    assert pauses == [1.0, 1.0, 1.0]
-    assert len(turns.models.kept) == 4
-
-
 async def test_who_has_lost_the_lease_stops(
     turns: Fixture, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -158,17 +128,4 @@ async def test_who_has_lost_the_lease_stops(
     assert [record.message for record in caplog.records][-1] == (
         "forecasts are issued by another process now"
     )
-    assert not [record for record in caplog.records if record.exc_info]
-
-
-async def test_training_that_lost_the_lease_stops(
-    turns: Fixture, caplog: pytest.LogCaptureFixture
-) -> None:
-    await turns.turn()
-    turns.editions.error = LeaseLostError("work")
-    task = turns.issuer.training._task
-    assert task is not None
-    await task
-    assert turns.book.training.state is not TrainingState.FAILED
-    assert not turns.issuer._models_changed.is_set()
     assert not [record for record in caplog.records if record.exc_info]

@@ -158,30 +158,13 @@ class Edition:
         return replace(issued, score=score, basis=basis)
 
 
-class TrainingState(Enum):
-    """Where training is."""
-
-    IDLE = "idle"
-    RUNNING = "running"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class TrainingStatus:
-    """Where training is, and what went wrong where it failed."""
-
-    state: TrainingState = TrainingState.IDLE
-    message: str = ""
-
-
 class Book:
-    """Holds the latest edition, None before the first, and where training is."""
+    """Holds the latest edition, None before the first."""
 
     def __init__(self) -> None:
         self.edition: Edition | None = None
         self.version = 0
         """Of what is held, as it is stored: the same on every replica. 0 before the first."""
-        self.training = TrainingStatus()
         self.changed = asyncio.Event()
         """Set by the next change, which puts a new one in its place."""
         self.ended = False

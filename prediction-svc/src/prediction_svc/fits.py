@@ -9,6 +9,7 @@ import numpy as np
 from prediction_svc.histories import History
 
 EPOCH = date(1970, 1, 1)
+FIXED = ((1, 1), (7, 1))
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,15 @@ class Fit:
     second: int
     """Instant of that session's close: labels known by then are learned from."""
 
+    @property
+    def scheduled(self) -> bool:
+        """Whether it is one of the fixed dates; others were asked for, or an alarm rang."""
+        return (self.fixed_date.month, self.fixed_date.day) in FIXED
+
 
 def fixed_dates(first: date, last: date) -> list[date]:
     """Each 1 January and 1 July from `first` to `last`, both included, rising."""
-    dates = [date(year, month, 1) for year in range(first.year, last.year + 1) for month in (1, 7)]
+    dates = [date(year, *fixed) for year in range(first.year, last.year + 1) for fixed in FIXED]
     return [day for day in dates if first <= day <= last]
 
 

@@ -10,7 +10,7 @@ from foretick.prediction.v1 import prediction_pb2 as pb
 from foretick.prediction.v1 import prediction_pb2_grpc
 from foretick_rpc.errors import AppError, invalid_argument
 from foretick_rpc.symbols import parse_symbol
-from prediction_svc.book import Book, TrainingState
+from prediction_svc.book import Book
 from prediction_svc.ledger import Ledger
 from prediction_svc.messages import (
     Messages,
@@ -20,6 +20,7 @@ from prediction_svc.messages import (
     model_message,
 )
 from prediction_svc.recipe import HORIZON, HORIZONS
+from prediction_svc.trainings import Trainings, TrainingState
 from prediction_svc.verifying import ExpectedHead
 from prediction_svc.watching import WatchingEnded, watch
 
@@ -38,9 +39,10 @@ _STATES = {
 class PredictionServicer(prediction_pb2_grpc.PredictionServiceServicer):
     """Answers forecasts from memory, and what was written down from the ledger."""
 
-    def __init__(self, book: Book, ledger: Ledger) -> None:
+    def __init__(self, book: Book, ledger: Ledger, trainings: Trainings) -> None:
         self._book = book
         self._ledger = ledger
+        self._trainings = trainings
         self._messages = Messages(book)
 
     async def BatchGetForecasts(
@@ -156,8 +158,8 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServiceServicer):
         return pb.GetModelStatusResponse(
             market_id=self._book.market_id,
             model=None if model is None else model_message(model),
-            training_state=_STATES[self._book.training.state],
-            training_message=self._book.training.message,
+            training_state=_STATES[self._trainings.status.state],
+            training_message=self._trainings.status.message,
         )
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from prediction_svc.scoring import TrackRecord
-from prediction_svc.trainings import TrainingState, TrainingStatus
 
 from foretick_rpc.errors import DatabaseUnavailableError
 from prediction_svc.batches import Draft, RecordedTo
@@ -33,6 +32,7 @@ from prediction_svc.models import TrainedModel
 from prediction_svc.outcomes import OpenForecast, TradedBars
 from prediction_svc.recipe import Recipe
 from prediction_svc.training import Training
+from prediction_svc.trainings import TrainingState, TrainingStatus
 from prediction_svc.workers import Progress as WorkProgress
 from prediction_svc.workers import WorkerDiedError
 

@@ -5,10 +5,10 @@ import dataclasses
 from typing import Any
 
 import pytest
-from prediction_svc.trainings import TrainingState
 
 from foretick_rpc.errors import DatabaseUnavailableError
 from foretick_rpc.leases import LeaseLostError
+from prediction_svc.trainings import TrainingState
 
 Fixture = Any
 

@@ -37,8 +37,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("trainings")
-    nothing = {"nullable": False, "server_default": ""}
-    op.add_column("editions", sa.Column("training_message", sa.Text(), **nothing))
-    op.add_column("editions", sa.Column("training_state", sa.String(16), **nothing))
+    for name, kind in (("training_message", sa.Text()), ("training_state", sa.String(16))):
+        op.add_column("editions", sa.Column(name, kind, nullable=False, server_default=""))
     op.drop_column("models", "withdrawn_seconds")
     op.drop_column("models", "recipe")

@@ -127,7 +127,7 @@ def read_resolved(  # noqa: PLR0913 - what narrows it, by name
     issued = (
         select(
             *(forecasts.c[name] for name in ("market_id", *_FORECAST_COLUMNS)),
-            _first(outcomes.c.number, forecasts).label("resolved_number"),
+            first_outcome(outcomes.c.number, forecasts).label("resolved_number"),
         )
         .where(
             forecasts.c.market_id == market_id,
@@ -148,8 +148,8 @@ def read_resolved(  # noqa: PLR0913 - what narrows it, by name
     query = (
         select(
             ranked,
-            _first(outcomes.c.delayed, ranked).label("delayed"),
-            _first(outcomes.c.log_move, ranked).label("log_move"),
+            first_outcome(outcomes.c.delayed, ranked).label("delayed"),
+            first_outcome(outcomes.c.log_move, ranked).label("log_move"),
             _latest(outcomes.c.log_move, ranked).label("revised_move"),
         )
         .where(ranked.c.age <= last)
@@ -271,7 +271,7 @@ def read_counts(connection: Connection, market_id: str, horizon: int) -> Counts:
     issued = (
         select(
             forecasts.c.kind,
-            _first(outcomes.c.kind, forecasts, resolved=False).label("outcome"),
+            first_outcome(outcomes.c.kind, forecasts, resolved=False).label("outcome"),
         )
         .where(forecasts.c.market_id == market_id, forecasts.c.horizon == horizon)
         .subquery()
@@ -311,7 +311,7 @@ def _latest(column: ColumnElement[Any], of: FromClause) -> ScalarSelect[Any]:
     return latest.correlate(of).scalar_subquery()
 
 
-def _first(
+def first_outcome(
     column: ColumnElement[Any], of: FromClause, *, resolved: bool = True
 ) -> ScalarSelect[Any]:
     """A column of the first outcome of each forecast, by default only where that resolved it."""

@@ -49,6 +49,14 @@ def test_skill_by_its_definition() -> None:
     assert pooled_skill(record, 0) == skill  # the draws are seeded
 
 
+def test_range_gains_by_hand() -> None:
+    record = made_record(1, 1, moves=np.zeros(1), sigma=np.full(1, 0.01))
+    nothing = np.zeros((1, 7))
+    record = replace(record, quantiles=nothing, baselines=(nothing + 0.02, nothing))
+    mean_level = float(np.mean([0.95, 0.9, 0.75, 0.5, 0.25, 0.1, 0.05]))
+    np.testing.assert_allclose(record.range_gains, [[2 * mean_level, 0.0]])
+
+
 def test_intervals_grow_with_what_days_have_in_common() -> None:
     alone = made_record()
     common = np.repeat(np.random.default_rng(2).standard_normal(400), 25)
@@ -89,6 +97,25 @@ def test_calibration_tables() -> None:
     assert [row.said for row in table] == sorted(row.said for row in table)
     few = record.where(np.arange(len(record)) < 4)
     assert [row.count for row in up_calibration(few)] == [1] * 4
+
+
+def test_losses_do_not_depend_on_how_many_are_made_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record = made_record(10, 7)
+    whole = record.losses
+    monkeypatch.setattr("prediction_svc.record._AT_ONCE", 16)
+    np.testing.assert_array_equal(replace(record).losses, whole)
+    assert whole[:, 0].tolist() == pinball_loss(record.moves, record.quantiles).tolist()
+
+
+def test_the_rows_of_each_symbol() -> None:
+    record = made_record(3, 4)
+    shuffled = record.where(np.array([True] * 5 + [False] + [True] * 6))
+    for symbol, rows in shuffled.rows_by_symbol.items():
+        assert rows.tolist() == np.flatnonzero(shuffled.symbols == symbol).tolist()
+    assert list(shuffled.rows_by_symbol) == ["S00", "S01", "S02", "S03"]
+    assert record.where(np.zeros(12, dtype=bool)).rows_by_symbol == {}
 
 
 def test_rank_correlation_by_brute_force() -> None:

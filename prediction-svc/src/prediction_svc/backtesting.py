@@ -9,7 +9,8 @@ from prediction_svc.jobs import backtest_horizons
 from prediction_svc.market import MarketReader
 from prediction_svc.models import TrainedModel
 from prediction_svc.recipe import HORIZON, Recipe
-from prediction_svc.scoring import TrackRecord, judge, score_ledger
+from prediction_svc.scoring import judge, score_ledger
+from prediction_svc.track_record import Basis, TrackRecord
 from prediction_svc.workers import Tell
 
 
@@ -36,7 +37,7 @@ def backtest_market(
     tell(0.1, "backtesting")
     tested = backtest_horizons(fetched.histories, models, recipe) if fetched.histories else {}
     tell(0.7, "scoring")
-    records = {horizon: judge(of.record, recipe) for horizon, of in tested.items()}
+    records = {horizon: judge(of.record, recipe, Basis.BACKTEST) for horizon, of in tested.items()}
     of_next = records.get(HORIZON)
     promotion = Promotion(
         model_versions=tuple(model.version for model in models),

@@ -5,7 +5,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import Enum
 
 from foretick_rpc.symbols import parse_symbol
 from prediction_svc.explanation import Explanation
@@ -14,15 +13,9 @@ from prediction_svc.market import Refusal, Sessions
 from prediction_svc.models import ModelFacts
 from prediction_svc.recipe import HORIZON, LEVELS
 from prediction_svc.scores import UNSCORED, Score
+from prediction_svc.track_record import Basis
 
 MIDDLE = LEVELS.index(0.5)
-
-
-class Basis(Enum):
-    """What a score was measured on."""
-
-    LIVE = "live"
-    BACKTEST = "backtest"
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ from prediction_svc.panel import Panel, build_panel
 from prediction_svc.quantiles import Predictions
 from prediction_svc.recipe import HORIZON, HORIZONS, Recipe
 from prediction_svc.record import Record
-from prediction_svc.scores import Score, score_records
 from prediction_svc.width import WidthState
 
 
@@ -70,7 +69,6 @@ class Backtest:
     standing: Standing
     """After all that has resolved."""
     record: Record
-    scores: Mapping[str, Score]
 
 
 def refusals(histories: Sequence[History], recipe: Recipe) -> dict[str, WhyNot]:
@@ -148,7 +146,7 @@ def _backtest(panel: Panel, predicted: Predictions, recipe: Recipe) -> Backtest:
     rows = usable_rows(panel, predicted, recipe)
     forecasts, standing = backtest(panel, predicted, rows, recipe)
     record = record_of(panel, forecasts, recipe)
-    return Backtest(standing, record, score_records(record, recipe))
+    return Backtest(standing, record)
 
 
 def _batch(panel: Panel, predicted: Predictions, carried: Standing, recipe: Recipe) -> Batch:

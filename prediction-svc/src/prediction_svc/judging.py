@@ -13,11 +13,10 @@ from typing import Protocol
 from foretick_rpc.errors import DatabaseUnavailableError
 from foretick_rpc.leases import LeaseLostError
 from prediction_svc.backtesting import BacktestedMarket, backtest_market, score_market
-from prediction_svc.book import Basis
 from prediction_svc.market import MarketReader, MarketUnavailableError
 from prediction_svc.models import TrainedModel
 from prediction_svc.recipe import Recipe
-from prediction_svc.scoring import TrackRecord
+from prediction_svc.track_record import Basis, TrackRecord
 from prediction_svc.workers import Progress, WorkerDiedError, Workers
 
 _log = logging.getLogger("foretick.judging")

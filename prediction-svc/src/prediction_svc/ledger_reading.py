@@ -263,7 +263,7 @@ def read_hits(connection: Connection, market_id: str, number: int) -> list[Hit]:
         .order_by(outcomes.c.number)
     )
     rows = connection.execute(query)
-    return [Hit(**row._mapping | {"is_hit": bool(row.is_hit)}) for row in rows]
+    return [Hit(*row[:-1], bool(row.is_hit)) for row in rows]  # type: ignore[call-arg]
 
 
 def read_counts(connection: Connection, market_id: str, horizon: int) -> Counts:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from foretick.prediction.v1 import prediction_pb2 as pb
 from foretick_rpc.convert import date_of_epoch_day, timestamp
-from prediction_svc.book import Basis, Book, IssuedForecast
+from prediction_svc.book import Book, IssuedForecast
 from prediction_svc.explanation import Explanation
 from prediction_svc.ledger_reading import Written
 from prediction_svc.ledger_rows import MissedForecast
@@ -13,6 +13,7 @@ from prediction_svc.market import Refusal
 from prediction_svc.models import ModelFacts
 from prediction_svc.recipe import HORIZON
 from prediction_svc.scores import Score
+from prediction_svc.track_record import Basis
 
 _PAGES_KEPT = 8
 BASES = {Basis.LIVE: pb.SCORE_BASIS_LIVE, Basis.BACKTEST: pb.SCORE_BASIS_BACKTEST}

@@ -11,7 +11,7 @@ from prediction_svc.histories import Floats
 from prediction_svc.recipe import LEVELS, Recipe
 
 if TYPE_CHECKING:  # it is scored with this module
-    from prediction_svc.record import Record
+    pass
 
 HAC_LAGS = 5
 EWMA_NORMAL = 0  # among a record's baselines
@@ -62,13 +62,3 @@ def skill_score(losses: Floats, reference: Floats, recipe: Recipe, horizon: int 
     error = math.sqrt(hac_variance(influence, hac_lags(horizon))) / float(reference.mean())
     reach = TWO_SIDED_95 * error
     return Score(100 * skill, 100 * (skill - reach), 100 * (skill + reach), n)
-
-
-def score_records(record: "Record", recipe: Recipe) -> dict[str, Score]:
-    """Score each symbol of a record on its last `scored_sessions` forecasts."""
-    own, reference = record.losses[:, 0], record.losses[:, 1 + EWMA_NORMAL]
-    return {
-        symbol: skill_score(own[rows], reference[rows], recipe, record.horizon)
-        for symbol, every in record.rows_by_symbol.items()
-        for rows in [every[-recipe.scored_sessions :]]
-    }

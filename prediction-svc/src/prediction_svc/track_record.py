@@ -80,10 +80,18 @@ class TrackRecord:
     """What the ledger holds; nothing of a backtest."""
 
     @property
+    def judged_directions(self) -> dict[str, bool]:
+        """Whether the direction verdict stands, of each symbol that has had a review."""
+        return {
+            symbol: each.verdicts.direction.stands
+            for symbol, each in self.symbols.items()
+            if each.verdicts is not None and each.sessions >= FIRST_REVIEW
+        }
+
+    @property
     def directions(self) -> frozenset[str]:
         """Symbols whose direction verdict stands."""
-        found = self.symbols.items()
-        return frozenset(s for s, each in found if each.verdicts and each.verdicts.direction.stands)
+        return frozenset(symbol for symbol, stands in self.judged_directions.items() if stands)
 
     @property
     def range_edges(self) -> int:

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prediction_svc.scoring import TrackRecord
 
 from foretick_rpc.errors import DatabaseUnavailableError
 from prediction_svc.batches import Draft, RecordedTo
-from prediction_svc.book import Basis, Book, Edition, Forecasts
+from prediction_svc.book import Book, Edition, Forecasts
 from prediction_svc.forecasting import Standing
 from prediction_svc.histories import History
 from prediction_svc.issuing import Issuer
@@ -31,6 +30,7 @@ from prediction_svc.market import (
 from prediction_svc.models import TrainedModel
 from prediction_svc.outcomes import OpenForecast, TradedBars
 from prediction_svc.recipe import Recipe
+from prediction_svc.track_record import Basis, TrackRecord
 from prediction_svc.training import Training
 from prediction_svc.trainings import TrainingState, TrainingStatus
 from prediction_svc.workers import Progress as WorkProgress

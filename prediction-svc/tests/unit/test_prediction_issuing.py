@@ -8,9 +8,9 @@ import pytest
 
 from prediction_svc import batches
 from prediction_svc.backtesting import backtest_market
-from prediction_svc.book import Basis
 from prediction_svc.market import TIMED_OUT, Refusal
 from prediction_svc.scores import Score
+from prediction_svc.track_record import Basis
 from prediction_svc.trainings import TrainingState
 
 Fixture = Any

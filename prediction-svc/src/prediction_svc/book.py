@@ -117,7 +117,7 @@ class Edition:
         """Symbols whose direction verdict stands: live once there are enough sessions."""
         tested = self.promotion.directions if self.promotion else frozenset()
         live = {symbol for symbol, stands in self.live_directions.items() if stands}
-        return tested - self.live_directions.keys() | live
+        return frozenset(tested - self.live_directions.keys() | live)
 
     @property
     def next_forecasts(self) -> Mapping[str, IssuedForecast]:

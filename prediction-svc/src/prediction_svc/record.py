@@ -11,7 +11,7 @@ from prediction_svc.crowd import PEERS
 from prediction_svc.histories import Floats, Ints
 from prediction_svc.quantiles import pinball_loss
 from prediction_svc.recipe import LEVELS
-from prediction_svc.scores import HAC_LAGS, hac_lags, hac_variance
+from prediction_svc.scores import hac_lags, hac_variance
 from prediction_svc.verdicts import by_target_date, direction_gains, hac_t
 from prediction_svc.width import COVERAGE, hits_of
 
@@ -19,6 +19,7 @@ DRAWS = 1000
 SHORTEST_BLOCK = 20
 ALARM_SESSIONS, BEFORE_ALARM_SESSIONS = 63, 250
 ALARM_ERRORS = 3.0
+_SESSIONS_A_LAG = 6
 _AT_ONCE = 1 << 16
 
 
@@ -211,11 +212,14 @@ class CoverageAlarm:
 
 
 def coverage_alarm(record: Record) -> CoverageAlarm | None:
-    """Whether the 63-session mean coverage leaves .8 ± 3 HAC(5) standard errors.
+    """Whether the 63-session mean coverage leaves .8 ± 3 HAC standard errors.
 
     The errors are those of daily coverage over up to 250 sessions before the 63, so that what
-    rings the bell does not muffle it; over the 63 themselves while fewer came before. None before
-    63 dates.
+    rings the bell does not muffle it; over the 63 themselves while fewer came before. The variance
+    of a mean of 63 is made of autocovariances up to lag 62, and later sessions make up for earlier
+    ones, since the width control sees to it: with few lags the errors would come out twice too
+    large. More lags than a sixth of the sessions they are taken from are noise. None before 63
+    dates.
     """
     hits = hits_of(record.moves, record.quantiles).astype(np.float64)
     daily = by_target_date(record.target_days, hits)
@@ -223,7 +227,8 @@ def coverage_alarm(record: Record) -> CoverageAlarm | None:
         return None
     window, before = daily[-ALARM_SESSIONS:], daily[:-ALARM_SESSIONS][-BEFORE_ALARM_SESSIONS:]
     known = before if len(before) >= ALARM_SESSIONS else window
-    variance = hac_variance(known - known.mean(), HAC_LAGS) * len(known) / ALARM_SESSIONS
+    lags = min(ALARM_SESSIONS - 1, len(known) // _SESSIONS_A_LAG)
+    variance = hac_variance(known - known.mean(), lags) * len(known) / ALARM_SESSIONS
     reach = ALARM_ERRORS * math.sqrt(variance)
     mean = float(window.mean())
     return CoverageAlarm(abs(mean - COVERAGE) > reach, mean, COVERAGE - reach, COVERAGE + reach)

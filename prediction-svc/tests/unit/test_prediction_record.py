@@ -16,6 +16,7 @@ from prediction_svc.record import (
     up_calibration,
 )
 from prediction_svc.scores import NORMAL_QUANTILES
+from prediction_svc.width import hits_of
 
 
 def made_record(days: int = 400, symbols: int = 25, seed: int = 1, **changes: Any) -> Record:
@@ -172,3 +173,31 @@ def test_the_coverage_alarm_seldom_rings_falsely() -> None:
         alarm = coverage_alarm(record)
         rings += alarm is not None and alarm.rings
     assert rings <= 6
+
+
+def controlled_record(days: int, seed: int) -> Record:
+    """Moves that have much in common, in bands that a control widens after misses."""
+    random = np.random.default_rng(seed)
+    common, own = random.standard_normal((days, 1)), random.standard_normal((days, 25))
+    moves = np.sqrt(0.3) * common + np.sqrt(0.7) * own
+    widths, log_width = np.empty(days), 0.0
+    for day in range(days):
+        widths[day] = np.exp(log_width)
+        hits = np.abs(moves[day]) <= widths[day] * NORMAL_QUANTILES[-2]
+        log_width = 0.98 * (log_width + 0.15 * (0.8 - hits.mean()))
+    quantiles = np.repeat(widths, 25)[:, None] * NORMAL_QUANTILES
+    return made_record(days, 25, seed, moves=moves.ravel(), quantiles=quantiles)
+
+
+def test_the_alarm_knows_that_misses_are_made_up_for() -> None:
+    # Its errors are the deviation that the means of 63 sessions have, not that of chance alone.
+    long = controlled_record(6000, 1)
+    daily = hits_of(long.moves, long.quantiles).reshape(-1, 25).mean(axis=1)
+    deviation = np.convolve(daily, np.ones(63) / 63, "valid").std()
+    reaches = []
+    for seed in range(40):
+        alarm = coverage_alarm(controlled_record(313, seed))
+        assert alarm is not None
+        reaches.append((alarm.high - alarm.low) / 6)
+    assert deviation < np.mean(reaches) < 1.5 * deviation
+    assert daily.std() / np.sqrt(63) > 1.6 * deviation

@@ -83,6 +83,8 @@ def run(past: Run) -> Run:
 async def test_who_it_is() -> None:
     description = DemoMarket(11, PACE, lambda: 0.0).description
     assert description.market_id == "demo:11"
+    in_turmoil = DemoMarket(11, PACE, lambda: 0.0, turmoil_after=0).description
+    assert in_turmoil.market_id == "demo:11:turmoil-0"
     assert description.kind is MarketKind.DEMO
     assert description.synthetic
     assert "made up" in description.notices[0]

@@ -21,6 +21,7 @@ from prediction_svc.recording import Recorder
 from prediction_svc.schema import leases
 from prediction_svc.servicer import PredictionServicer
 from prediction_svc.settings import PredictionSettings
+from prediction_svc.track_record_store import TrackRecords
 from prediction_svc.workers import Workers
 
 
@@ -61,7 +62,7 @@ async def running(
             recipe=recipe,
             poll_seconds=poll_seconds,
         )
-        servicer = PredictionServicer(editions.book, ledger)
+        servicer = PredictionServicer(editions.book, ledger, TrackRecords(database, lease))
         service = RpcService(
             "foretick.prediction.v1.PredictionService",
             partial(prediction_pb2_grpc.add_PredictionServiceServicer_to_server, servicer),

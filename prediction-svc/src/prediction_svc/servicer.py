@@ -20,6 +20,8 @@ from prediction_svc.market import Refusal
 from prediction_svc.models import ModelFacts
 from prediction_svc.recipe import HORIZON
 from prediction_svc.scores import Score
+from prediction_svc.servicer_records import TrackRecordServicer
+from prediction_svc.track_record_store import TrackRecords
 from prediction_svc.verifying import ExpectedHead
 from prediction_svc.watching import WatchingEnded, watch
 
@@ -42,10 +44,11 @@ _OUTCOMES = {
 }
 
 
-class PredictionServicer(prediction_pb2_grpc.PredictionServiceServicer):
+class PredictionServicer(TrackRecordServicer, prediction_pb2_grpc.PredictionServiceServicer):
     """Answers forecasts from memory, and what was written down from the ledger."""
 
-    def __init__(self, book: Book, ledger: Ledger) -> None:
+    def __init__(self, book: Book, ledger: Ledger, records: TrackRecords) -> None:
+        super().__init__(book, records)
         self._book = book
         self._ledger = ledger
         self._messages = _Messages(book)

@@ -20,7 +20,7 @@ from prediction_svc.recording import Recorder
 from prediction_svc.schema import leases
 from prediction_svc.servicer import PredictionServicer
 from prediction_svc.settings import PredictionSettings
-from prediction_svc.track_records import TrackRecords
+from prediction_svc.track_record_store import TrackRecords
 from prediction_svc.training import Training
 from prediction_svc.trainings import Trainings
 from prediction_svc.workers import Workers
@@ -74,7 +74,7 @@ async def running(
             changed=changed,
             poll_seconds=poll_seconds,
         )
-        servicer = PredictionServicer(editions.book, ledger, trainings)
+        servicer = PredictionServicer(editions.book, ledger, trainings, models, track_records)
         service = RpcService(
             "foretick.prediction.v1.PredictionService",
             partial(prediction_pb2_grpc.add_PredictionServiceServicer_to_server, servicer),

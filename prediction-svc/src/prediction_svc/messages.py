@@ -1,17 +1,17 @@
-"""From the domain to messages."""
+"""From the domain to messages, and what is asked of it."""
 
 from collections.abc import Mapping, Sequence
 
 from foretick.prediction.v1 import prediction_pb2 as pb
 from foretick_rpc.convert import date_of_epoch_day, timestamp
+from foretick_rpc.errors import invalid_argument
 from prediction_svc.book import Book, IssuedForecast
 from prediction_svc.explanation import Explanation
 from prediction_svc.ledger_reading import Written
 from prediction_svc.ledger_rows import MissedForecast
 from prediction_svc.ledger_writing import Head
 from prediction_svc.market import Refusal
-from prediction_svc.models import ModelFacts
-from prediction_svc.recipe import HORIZON
+from prediction_svc.recipe import HORIZON, HORIZONS
 from prediction_svc.scores import Score
 from prediction_svc.track_record import Basis
 
@@ -79,6 +79,13 @@ class Messages:
         if self._version != self._book.version:
             self._version = self._book.version
             self._symbols, self._forecasts, self._pages = {}, {}, {}
+
+
+def asked_horizon(asked: int) -> int:
+    """The horizon of a request."""
+    if asked not in {0, *HORIZONS}:
+        raise invalid_argument("horizon", "horizon must be 1, 5 or 20, or 0, which means 1")
+    return asked or HORIZON
 
 
 def missing(answers: Mapping[str, IssuedForecast | Refusal]) -> list[pb.Missing]:
@@ -155,19 +162,6 @@ def predict_score(score: Score, basis: Basis) -> pb.PredictScore:
         high=score.high,
         scored_sessions=score.scored_sessions,
         basis=BASES[basis],
-    )
-
-
-def model_message(model: ModelFacts) -> pb.Model:
-    """A model as it is told."""
-    return pb.Model(
-        model_version=model.version,
-        horizon=HORIZON,
-        fit_date=model.fit_date.isoformat(),
-        train_start_date=model.train_start.isoformat(),
-        train_rows=model.train_rows,
-        train_symbols=model.train_symbols,
-        create_time=timestamp(model.create_time),
     )
 
 

@@ -49,8 +49,8 @@ class Record:
     def __len__(self) -> int:
         return len(self.moves)
 
-    def where(self, kept: NDArray[np.bool_]) -> "Record":
-        """Those of a mask."""
+    def where(self, kept: NDArray[np.bool_] | Ints) -> "Record":
+        """Those of a mask, or at some places in their order."""
         names = ("symbols", "target_days", "moves", "quantiles", "p_up", "base_rate", "score")
         shorter = {name: getattr(self, name)[kept] for name in (*names, "sigma")}
         return replace(self, baselines=tuple(b[kept] for b in self.baselines), **shorter)

@@ -10,17 +10,24 @@ from foretick.prediction.v1 import prediction_pb2 as pb
 from foretick.prediction.v1 import prediction_pb2_grpc
 from foretick_rpc.errors import AppError, invalid_argument
 from foretick_rpc.symbols import parse_symbol
-from prediction_svc.book import Book
+from prediction_svc.book import Book, IssuedForecast
 from prediction_svc.ledger import Ledger
+from prediction_svc.market import Refusal
 from prediction_svc.messages import (
     Messages,
+    asked_horizon,
+    explanation_message,
     ledger_entry,
     ledger_head,
     missing,
-    model_message,
 )
+from prediction_svc.model_store import ModelStore
 from prediction_svc.recipe import HORIZON, HORIZONS
-from prediction_svc.trainings import Trainings, TrainingState
+from prediction_svc.servicer_records import RecordCalls, symbol_record_message
+from prediction_svc.servicer_training import TrainingCalls
+from prediction_svc.track_record import Basis
+from prediction_svc.track_record_store import TrackRecords
+from prediction_svc.trainings import Trainings
 from prediction_svc.verifying import ExpectedHead
 from prediction_svc.watching import WatchingEnded, watch
 
@@ -29,27 +36,33 @@ MOST_ENTRIES, USUAL_ENTRIES = 500, 50
 MOST_FORECASTS, USUAL_FORECASTS = 1000, 500
 _ROW_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 _VERSION_AND_PLACE = re.compile(r"([1-9][0-9]{0,17})\.([1-9][0-9]{0,8})")
-_STATES = {
-    TrainingState.IDLE: pb.TRAINING_STATE_IDLE,
-    TrainingState.RUNNING: pb.TRAINING_STATE_RUNNING,
-    TrainingState.FAILED: pb.TRAINING_STATE_FAILED,
-}
 
 
-class PredictionServicer(prediction_pb2_grpc.PredictionServiceServicer):
+class PredictionServicer(
+    TrainingCalls, RecordCalls, prediction_pb2_grpc.PredictionServiceServicer
+):
     """Answers forecasts from memory, and what was written down from the ledger."""
 
-    def __init__(self, book: Book, ledger: Ledger, trainings: Trainings) -> None:
+    def __init__(
+        self,
+        book: Book,
+        ledger: Ledger,
+        trainings: Trainings,
+        models: ModelStore,
+        records: TrackRecords,
+    ) -> None:
         self._book = book
         self._ledger = ledger
         self._trainings = trainings
+        self._models = models
+        self._records = records
         self._messages = Messages(book)
 
     async def BatchGetForecasts(
         self, request: pb.BatchGetForecastsRequest, _context: object
     ) -> pb.BatchGetForecastsResponse:
         """Return the latest forecasts, and why the rest is missing."""
-        horizon = _horizon(request.horizon)
+        horizon = asked_horizon(request.horizon)
         _require_symbols(request.symbols)
         answers = {asked: self._book.find(asked, horizon) for asked in request.symbols}
         return pb.BatchGetForecastsResponse(
@@ -63,7 +76,7 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServiceServicer):
         self, request: pb.ListForecastsRequest, _context: object
     ) -> pb.ListForecastsResponse:
         """Return all forecasts, page by page."""
-        horizon = _horizon(request.horizon)
+        horizon = asked_horizon(request.horizon)
         if not 0 <= request.page_size <= MOST_FORECASTS:
             raise invalid_argument("page_size", f"page_size must be 0 to {MOST_FORECASTS}")
         begin = self._place(request.page_token, horizon) if request.page_token else 0
@@ -88,7 +101,7 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServiceServicer):
         self, request: pb.WatchForecastsRequest, _context: object
     ) -> AsyncIterator[pb.WatchForecastsResponse]:
         """Tell the latest forecasts, then each that changes."""
-        horizon = _horizon(request.horizon)
+        horizon = asked_horizon(request.horizon)
         _require_symbols(request.symbols)
         try:
             async with aclosing(watch(self._book, request.symbols, horizon)) as changes:
@@ -149,24 +162,33 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServiceServicer):
         fault = found.fault.message if found.fault else ""
         return pb.VerifyLedgerResponse(head=ledger_head(found.head), fault=fault)
 
-    async def GetModelStatus(
-        self, _request: pb.GetModelStatusRequest, _context: object
-    ) -> pb.GetModelStatusResponse:
-        """Return which model answers, and where training is."""
-        edition = self._book.edition
-        model = edition.model if edition else None
-        return pb.GetModelStatusResponse(
-            market_id=self._book.market_id,
-            model=None if model is None else model_message(model),
-            training_state=_STATES[self._trainings.status.state],
-            training_message=self._trainings.status.message,
+    async def GetSymbolOutlook(
+        self, request: pb.GetSymbolOutlookRequest, _context: object
+    ) -> pb.GetSymbolOutlookResponse:
+        """Return all that is known of one symbol."""
+        try:
+            symbol = parse_symbol(request.symbol)
+        except ValueError as error:
+            raise invalid_argument("symbol", str(error)) from error
+        answer = pb.GetSymbolOutlookResponse(
+            market_id=self._book.market_id, version=self._book.version
         )
-
-
-def _horizon(asked: int) -> int:
-    if asked not in {0, *HORIZONS}:
-        raise invalid_argument("horizon", "horizon must be 1, 5 or 20, or 0, which means 1")
-    return asked or HORIZON
+        found = {horizon: self._book.find(symbol, horizon) for horizon in HORIZONS}
+        answer.forecasts.extend(
+            self._messages.forecast(each)
+            for each in found.values()
+            if isinstance(each, IssuedForecast)
+        )
+        of_next = found[HORIZON]
+        if isinstance(of_next, Refusal):
+            answer.missing.CopyFrom(missing({symbol: of_next})[0])
+        elif of_next.explanation is not None:
+            answer.explanation.CopyFrom(explanation_message(of_next.explanation))
+        for basis, record in ((Basis.LIVE, answer.live), (Basis.BACKTEST, answer.backtest)):
+            kept = await self._records.load(answer.market_id, basis, HORIZON)
+            if kept is not None and (own := kept.symbols.get(symbol)) is not None:
+                record.CopyFrom(symbol_record_message(own, basis))
+        return answer
 
 
 def _require_symbols(symbols: Sequence[str]) -> None:

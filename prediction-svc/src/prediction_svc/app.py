@@ -64,7 +64,7 @@ async def running(
             recipe=recipe,
             poll_seconds=poll_seconds,
         )
-        servicer = PredictionServicer(editions.book, ledger)
+        servicer = PredictionServicer(editions.book, ledger, trainings, models)
         service = RpcService(
             "foretick.prediction.v1.PredictionService",
             partial(prediction_pb2_grpc.add_PredictionServiceServicer_to_server, servicer),

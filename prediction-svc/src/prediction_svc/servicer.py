@@ -11,15 +11,17 @@ from foretick.prediction.v1 import prediction_pb2_grpc
 from foretick_rpc.convert import date_of_epoch_day, timestamp
 from foretick_rpc.errors import AppError, invalid_argument
 from foretick_rpc.symbols import parse_symbol
-from prediction_svc.book import Book, IssuedForecast, TrainingState
+from prediction_svc.book import Book, IssuedForecast
 from prediction_svc.ledger import Ledger
 from prediction_svc.ledger_reading import Written
 from prediction_svc.ledger_rows import MissedForecast
 from prediction_svc.ledger_writing import Head
 from prediction_svc.market import Refusal
-from prediction_svc.models import ModelFacts
+from prediction_svc.model_store import ModelStore
 from prediction_svc.recipe import HORIZON
 from prediction_svc.scores import Score
+from prediction_svc.servicer_training import TrainingCalls
+from prediction_svc.trainings import Trainings
 from prediction_svc.verifying import ExpectedHead
 from prediction_svc.watching import WatchingEnded, watch
 
@@ -29,11 +31,6 @@ MOST_FORECASTS, USUAL_FORECASTS = 1000, 500
 _PAGES_KEPT = 8
 _ROW_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 _VERSION_AND_PLACE = re.compile(r"([1-9][0-9]{0,17})\.([1-9][0-9]{0,8})")
-_STATES = {
-    TrainingState.IDLE: pb.TRAINING_STATE_IDLE,
-    TrainingState.RUNNING: pb.TRAINING_STATE_RUNNING,
-    TrainingState.FAILED: pb.TRAINING_STATE_FAILED,
-}
 _OUTCOMES = {
     None: pb.OUTCOME_STATE_OPEN,
     "resolved": pb.OUTCOME_STATE_RESOLVED,
@@ -42,12 +39,16 @@ _OUTCOMES = {
 }
 
 
-class PredictionServicer(prediction_pb2_grpc.PredictionServiceServicer):
+class PredictionServicer(TrainingCalls, prediction_pb2_grpc.PredictionServiceServicer):
     """Answers forecasts from memory, and what was written down from the ledger."""
 
-    def __init__(self, book: Book, ledger: Ledger) -> None:
+    def __init__(
+        self, book: Book, ledger: Ledger, trainings: Trainings, models: ModelStore
+    ) -> None:
         self._book = book
         self._ledger = ledger
+        self._trainings = trainings
+        self._models = models
         self._messages = _Messages(book)
 
     async def BatchGetForecasts(
@@ -150,19 +151,6 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServiceServicer):
         found = await self._ledger.verify(market_id, expected)
         fault = found.fault.message if found.fault else ""
         return pb.VerifyLedgerResponse(head=_head(found.head), fault=fault)
-
-    async def GetModelStatus(
-        self, _request: pb.GetModelStatusRequest, _context: object
-    ) -> pb.GetModelStatusResponse:
-        """Return which model answers, and where training is."""
-        edition = self._book.edition
-        model = edition.model if edition else None
-        return pb.GetModelStatusResponse(
-            market_id=self._book.market_id,
-            model=None if model is None else _model(model),
-            training_state=_STATES[self._book.training.state],
-            training_message=self._book.training.message,
-        )
 
 
 class _Messages:
@@ -297,16 +285,4 @@ def _score(score: Score) -> pb.PredictScore:
         high=score.high,
         scored_sessions=score.scored_sessions,
         basis=pb.SCORE_BASIS_BACKTEST,
-    )
-
-
-def _model(model: ModelFacts) -> pb.Model:
-    return pb.Model(
-        model_version=model.version,
-        horizon=HORIZON,
-        fit_date=model.fit_date.isoformat(),
-        train_start_date=model.train_start.isoformat(),
-        train_rows=model.train_rows,
-        train_symbols=model.train_symbols,
-        create_time=timestamp(model.create_time),
     )

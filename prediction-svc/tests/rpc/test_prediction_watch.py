@@ -65,7 +65,7 @@ def book() -> Book:
 @pytest.fixture
 async def stub(book: Book) -> AsyncIterator[PredictionServiceStub]:
     """A caller of a service whose book is turned by hand; it has no ledger."""
-    servicer = PredictionServicer(book, ledger=None)  # type: ignore[arg-type]
+    servicer = PredictionServicer(book, None, None, None)  # type: ignore[arg-type]
     add = partial(add_PredictionServiceServicer_to_server, servicer)
     async with (
         serving(RpcService(SERVICE.full_name, add)) as server,

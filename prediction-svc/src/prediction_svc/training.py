@@ -235,6 +235,7 @@ class Training:
         market_id = self._market_id
         asked = await self._stored(partial(self._trainings.begin, market_id))
         answered = asked if job.answers else 0
+        self._progress = Progress("", 0.0)
         telling = asyncio.create_task(self._tell_on())
         problem, version = "", ""
         try:
@@ -296,7 +297,7 @@ class Training:
 
     async def _tell_on(self) -> None:
         """Store the progress when it changes, twice a second at most."""
-        told = self._progress = Progress("", 0.0)
+        told = Progress("", 0.0)
         while True:
             if told != self._progress:
                 told = self._progress

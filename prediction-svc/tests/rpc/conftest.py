@@ -188,7 +188,7 @@ class Predictions:
             found = (await self.ask(symbol)).forecasts
             return found[0] if found and reached(found[0]) else None
 
-        return await within(20, asked)
+        return await within(60, asked)
 
 
 async def within(seconds: float, attempt: Callable[[], Awaitable[T | None]]) -> T:

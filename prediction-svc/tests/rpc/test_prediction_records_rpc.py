@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,6 @@ from foretick_rpc.errors import app_error
 from foretick_rpc.server import RpcService
 from foretick_rpc.testing import calling, serving
 from prediction_svc.book import Book, Edition
-from prediction_svc.ledger import Ledger
 from prediction_svc.ledger_reading import Counts
 from prediction_svc.recipe import LEVELS, Recipe
 from prediction_svc.record import Record
@@ -66,11 +66,11 @@ async def records(database_url: str) -> AsyncIterator[TrackRecords]:
 
 @pytest.fixture
 async def stub(records: TrackRecords) -> AsyncIterator[PredictionServiceStub]:
-    book, ledger = Book(), Ledger(None, None)  # type: ignore[arg-type] - nobody asks it
+    book = Book()
+    nothing: Any = None
     book.turn_to(Edition(MARKET, frozenset(), {}, {}), 1)
-    add = partial(
-        add_PredictionServiceServicer_to_server, PredictionServicer(book, ledger, records)
-    )
+    servicer = PredictionServicer(book, nothing, nothing, nothing, records)
+    add = partial(add_PredictionServiceServicer_to_server, servicer)
     async with (
         serving(RpcService(SERVICE.full_name, add)) as server,
         calling(server, SERVICE) as channel,

@@ -33,6 +33,7 @@ async def test_forecasts_begin_without_learning_and_go_on_with_a_model(
         first = await predictions.until(anything)
         assert first.forecaster == pb.FORECASTER_NO_LEARNING
         assert first.model_version == ""
+        first = await predictions.until(lambda found: found.score.HasField("value"))
         learned = await predictions.until(by_model)
         status = await predictions.status()
     shown = quotes.histories["S0"].first(698)
@@ -225,7 +226,7 @@ async def test_dead_workers_are_replaced(
     [
         ([], 0, "symbols"),
         (["A"] * 501, 0, "symbols"),
-        (["A"], 5, "horizon"),
+        (["A"], 2, "horizon"),
         (["A"], -1, "horizon"),
     ],
 )

@@ -125,12 +125,9 @@ async def asked(
 ) -> AsyncIterator[tuple["asyncio.Task[None]", Fixture]]:
     stranger = Lease(database, leases, "work")
     trainings = Trainings(database, stranger, book)
-    servicer = PredictionServicer(
-        book,
-        None,  # type: ignore[arg-type]
-        trainings,
-        ModelStore(database, stranger),
-    )
+    nothing: Any = None
+    models = ModelStore(database, stranger)
+    servicer = PredictionServicer(book, nothing, trainings, models, nothing)
     service = RpcService(
         SERVICE.full_name,
         partial(prediction_pb2_grpc.add_PredictionServiceServicer_to_server, servicer),

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import struct
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -36,6 +37,7 @@ from prediction_svc.testing import (
     yardsticks_of,
 )
 from prediction_svc.verifying import ExpectedHead
+from prediction_svc.yardsticks import Yardsticks, unpack_all
 
 MARKET = "demo:1"
 YARDSTICKS = yardsticks_of("AAA", FIRST_DAY)
@@ -211,6 +213,19 @@ async def test_many_writers_at_once_make_one_chain(ledger: Ledger) -> None:
 def test_what_makes_no_sense_is_refused(changes: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         replace(forecast_of("AAA", FIRST_DAY), **changes).columns()
+
+
+def test_yardsticks_are_packed_as_doubles_one_after_the_other() -> None:
+    packed = YARDSTICKS.packed()
+    numbers = struct.unpack(">24d", packed)
+    assert numbers[:3] == (YARDSTICKS.sigma, YARDSTICKS.base_rate, YARDSTICKS.rank_score)
+    assert numbers[3:10] + numbers[10:17] + numbers[17:] == sum(YARDSTICKS.baselines, ())
+    assert Yardsticks.unpacked(packed) == YARDSTICKS
+    many = unpack_all([packed, None])
+    assert tuple(many[0]) == numbers
+    assert np.isnan(many[1]).all()
+    with pytest.raises(ValueError, match="192 bytes, not 184"):
+        Yardsticks.unpacked(packed[:-8])
 
 
 async def test_a_batch_names_nothing_twice(ledger: Ledger) -> None:

@@ -83,6 +83,7 @@ async def running(
             service, listen=settings.listen, service_token=token, domain="prediction.foretick"
         )
         await editions.catch_up()
+        await trainings.catch_up()
         async with (
             server,
             _in_background(editions.follow(), trainings.follow(), lease.run(issuer.run)),

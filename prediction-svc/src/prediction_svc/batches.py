@@ -276,7 +276,7 @@ def _row(
 
 
 def _yardsticks(made: SymbolForecast) -> Yardsticks | None:
-    if not made.baselines:
+    if not made.baselines or not made.sigma > 0:
         return None
     return Yardsticks(made.sigma, made.base_rate, made.rank_score, made.baselines)
 

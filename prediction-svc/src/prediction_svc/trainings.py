@@ -118,14 +118,16 @@ class Trainings:
         """Keep `status` like what is stored, until cancelled; then nobody need watch it."""
         try:
             while True:
-                if market_id := self._book.market_id:
-                    await self._catch_up(market_id)
+                await self.catch_up()
                 await self._sleep(POLL_SECONDS)
         finally:
             self.stopped = True
             self._wake()
 
-    async def _catch_up(self, market_id: str) -> None:
+    async def catch_up(self) -> None:
+        """Take over what is stored by now, where the database answers."""
+        if not (market_id := self._book.market_id):
+            return
         try:
             row = await self._database.read(lambda connection: _read(connection, market_id))
         except DatabaseUnavailableError:

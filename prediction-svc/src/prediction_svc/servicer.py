@@ -38,9 +38,7 @@ _ROW_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 _VERSION_AND_PLACE = re.compile(r"([1-9][0-9]{0,17})\.([1-9][0-9]{0,8})")
 
 
-class PredictionServicer(
-    TrainingCalls, RecordCalls, prediction_pb2_grpc.PredictionServiceServicer
-):
+class PredictionServicer(TrainingCalls, RecordCalls, prediction_pb2_grpc.PredictionServiceServicer):
     """Answers forecasts from memory, and what was written down from the ledger."""
 
     def __init__(

@@ -22,6 +22,7 @@ from foretick_rpc.testing import SERVICE_TOKEN, calling, serving
 from prediction_svc.book import Book, Edition
 from prediction_svc.cli import main
 from prediction_svc.fits import EPOCH, Fit
+from prediction_svc.metrics import Metrics
 from prediction_svc.model_store import ModelStore
 from prediction_svc.models import TrainedModel
 from prediction_svc.recipe import Recipe
@@ -111,6 +112,7 @@ async def opened(url: str, *, stored: list[Fit] = FITS) -> AsyncIterator[Setting
             models,
             trainings,
             Recipe(),
+            metrics=Metrics(),
             done=lambda: None,
         )
         following = asyncio.create_task(trainings.follow())

@@ -22,6 +22,7 @@ from foretick_rpc.testing import SERVICE_TOKEN, calling, serving
 from prediction_svc.book import Book, Edition
 from prediction_svc.cli import main
 from prediction_svc.fits import EPOCH, Fit
+from prediction_svc.ledger import Ledger
 from prediction_svc.metrics import Metrics
 from prediction_svc.model_store import ModelStore
 from prediction_svc.models import TrainedModel
@@ -29,6 +30,7 @@ from prediction_svc.recipe import Recipe
 from prediction_svc.schema import leases
 from prediction_svc.servicer import PredictionServicer
 from prediction_svc.testing import holding
+from prediction_svc.track_record_store import TrackRecords
 from prediction_svc.training import Training
 from prediction_svc.trainings import Trainings
 from prediction_svc.workers import Progress
@@ -133,9 +135,10 @@ async def asked(
     trainings = Trainings(database, stranger, book)
     servicer = PredictionServicer(
         book,
-        None,  # type: ignore[arg-type]
+        Ledger(database, stranger),
         trainings,
         ModelStore(database, stranger),
+        TrackRecords(database, stranger),
     )
     service = RpcService(
         SERVICE.full_name,

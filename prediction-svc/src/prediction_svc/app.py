@@ -13,6 +13,7 @@ from prediction_svc.editions import Editions
 from prediction_svc.issuing import POLL_SECONDS, Issuer
 from prediction_svc.judging import Judge
 from prediction_svc.ledger import Ledger
+from prediction_svc.metrics import Metrics, serving_metrics
 from prediction_svc.model_store import ModelStore
 from prediction_svc.quote_client import QuoteMarket, QuoteReader, open_quotes
 from prediction_svc.recipe import Recipe
@@ -53,6 +54,7 @@ async def running(
     ):
         lease = Lease(database, leases, "work", seconds=lease_seconds)
         editions = Editions(database, lease)
+        metrics = Metrics()
         trainings = Trainings(database, lease, editions.book)
         models = ModelStore(database, lease)
         track_records = TrackRecords(database, lease)
@@ -63,7 +65,15 @@ async def running(
             workers,
             editions=editions,
             records=Recorder(ledger),
-            training=Training(workers, reader, models, trainings, recipe, done=changed.set),
+            training=Training(
+                workers,
+                reader,
+                models,
+                trainings,
+                recipe,
+                metrics=metrics,
+                done=changed.set,
+            ),
             judge=Judge(
                 workers,
                 reader,
@@ -85,6 +95,7 @@ async def running(
         await editions.catch_up()
         await trainings.catch_up()
         async with (
+            serving_metrics(metrics, settings.metrics_listen),
             server,
             _in_background(editions.follow(), trainings.follow(), lease.run(issuer.run)),
         ):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from foretick_rpc.leases import LeaseLostError
 from prediction_svc import training_job
 from prediction_svc.fits import Fit
 from prediction_svc.market import MarketReader, MarketUnavailableError
+from prediction_svc.metrics import Metrics
 from prediction_svc.models import TrainedModel
 from prediction_svc.recipe import Recipe
 from prediction_svc.trainings import TrainingStatus
@@ -87,6 +89,7 @@ class Training:
         trainings: Trainings,
         recipe: Recipe,
         *,
+        metrics: Metrics,
         done: Callable[[], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -95,6 +98,7 @@ class Training:
         self._reader = reader
         self._models = models
         self._trainings = trainings
+        self._metrics = metrics
         self._done = done
         self._sleep = sleep
         self._market_id = ""
@@ -162,9 +166,11 @@ class Training:
     def train_missing(self, fits: Sequence[Fit], latest: Fit | None) -> None:
         """Begin to train what is not there, and what is asked for, unless under way.
 
-        `fits` are all fixed dates of the market, rising, `latest` its latest closed session.
+        `fits` are all fixed dates of the market, rising, `latest` its latest closed session. What
+        has failed is tried again at the next one.
         """
-        self._fits, self._latest, self._failed = tuple(fits), latest, False
+        self._failed = self._failed and latest == self._latest
+        self._fits, self._latest = tuple(fits), latest
         self._go_on()
 
     def refit(self, fit: Fit) -> None:
@@ -278,6 +284,7 @@ class Training:
 
         pause, deaths = 1.0, 0
         while True:
+            began = time.monotonic()
             try:
                 job = training_job.train_model
                 model = await self._workers.train(job, self._reader, fit, self.recipe, told=told)
@@ -291,6 +298,7 @@ class Training:
                 await self._sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             else:
+                self._metrics.training.observe(time.monotonic() - began)
                 outcome = "histories are too short" if model is None else model.version
                 _log.info("model of %s: %s", fit.session_date, outcome)
                 return model

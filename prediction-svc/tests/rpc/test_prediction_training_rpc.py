@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
@@ -15,16 +16,21 @@ from foretick.prediction.v1 import prediction_pb2_grpc
 from foretick_rpc.database import Database, migrate, open_database
 from foretick_rpc.errors import app_error
 from foretick_rpc.leases import Lease
+from foretick_rpc.ports import free_port
 from foretick_rpc.server import RpcService
-from foretick_rpc.testing import calling, serving
+from foretick_rpc.testing import SERVICE_TOKEN, calling, serving
 from prediction_svc.book import Book, Edition
+from prediction_svc.cli import main
 from prediction_svc.fits import EPOCH, Fit
+from prediction_svc.ledger import Ledger
+from prediction_svc.metrics import Metrics
 from prediction_svc.model_store import ModelStore
 from prediction_svc.models import TrainedModel
 from prediction_svc.recipe import Recipe
 from prediction_svc.schema import leases
 from prediction_svc.servicer import PredictionServicer
 from prediction_svc.testing import holding
+from prediction_svc.track_record_store import TrackRecords
 from prediction_svc.training import Training
 from prediction_svc.trainings import Trainings
 from prediction_svc.workers import Progress
@@ -83,6 +89,7 @@ class Setting(NamedTuple):
     models: ModelStore
     following: "asyncio.Task[None]"
     stub: Fixture
+    port: int
 
 
 def book_of(model: TrainedModel | None) -> Book:
@@ -107,13 +114,14 @@ async def opened(url: str, *, stored: list[Fit] = FITS) -> AsyncIterator[Setting
             models,
             trainings,
             Recipe(),
+            metrics=Metrics(),
             done=lambda: None,
         )
         following = asyncio.create_task(trainings.follow())
         await training.open(MARKET)
         training.train_missing(FITS, LATEST)
-        async with asked(database, book) as (other, stub):
-            yield Setting(workers, training, models, other, stub)
+        async with asked(database, book) as (other, stub, port):
+            yield Setting(workers, training, models, other, stub, port)
         await training.close()
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
@@ -122,21 +130,30 @@ async def opened(url: str, *, stored: list[Fit] = FITS) -> AsyncIterator[Setting
 @asynccontextmanager
 async def asked(
     database: Database, book: Book
-) -> AsyncIterator[tuple["asyncio.Task[None]", Fixture]]:
+) -> AsyncIterator[tuple["asyncio.Task[None]", Fixture, int]]:
     stranger = Lease(database, leases, "work")
     trainings = Trainings(database, stranger, book)
-    nothing: Any = None
-    models = ModelStore(database, stranger)
-    servicer = PredictionServicer(book, nothing, trainings, models, nothing)
+    servicer = PredictionServicer(
+        book,
+        Ledger(database, stranger),
+        trainings,
+        ModelStore(database, stranger),
+        TrackRecords(database, stranger),
+    )
     service = RpcService(
         SERVICE.full_name,
         partial(prediction_pb2_grpc.add_PredictionServiceServicer_to_server, servicer),
     )
     following = asyncio.create_task(trainings.follow())
     async with serving(service) as server, calling(server, SERVICE) as channel:
-        yield following, prediction_pb2_grpc.PredictionServiceStub(channel)
+        yield following, prediction_pb2_grpc.PredictionServiceStub(channel), server.port
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'a.db'}"
 
 
 Told = list[pb.TrainModelResponse]
@@ -274,6 +291,73 @@ async def test_what_is_not_there_cannot_be_rolled_back(database_url: str) -> Non
                 await setting.stub.RollBackModel(request)
             error = app_error(refused.value)
             assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND")
+
+
+@pytest.fixture
+def commanded(monkeypatch: pytest.MonkeyPatch) -> Fixture:
+    """Run the command line against the service on a port."""
+
+    async def run(port: int, *arguments: str, token: str = SERVICE_TOKEN) -> int:
+        monkeypatch.setenv("PREDICTION_TARGET", f"127.0.0.1:{port}")
+        monkeypatch.setenv("FORETICK_SERVICE_TOKEN", token)
+        return await asyncio.to_thread(main, arguments)
+
+    return run
+
+
+Said = pytest.CaptureFixture[str]
+
+
+async def test_the_command_line_trains(sqlite_url: str, commanded: Fixture, capsys: Said) -> None:
+    async with opened(sqlite_url) as setting:
+        command = asyncio.create_task(commanded(setting.port, "train"))
+        joined = setting.stub.TrainModel(pb.TrainModelRequest())
+        await told_until(joined, is_training)
+        setting.workers.gate.set()
+        assert await command == 0
+        said = capsys.readouterr().out.splitlines()
+        assert said[-3:-1] == ["training", "done"]
+        assert said[-1].startswith(f"{model_of(LATEST).version}  123,456 rows of 500 symbols")
+        later = fit_of(2020, 8, 14)
+        setting.training.train_missing(FITS, later)
+        setting.workers.error = OSError("disk full")
+        assert await commanded(setting.port, "train") == 1
+        assert capsys.readouterr().err == "no model was trained: OSError: disk full\n"
+
+
+async def test_the_command_line_lists_and_rolls_back(
+    sqlite_url: str, commanded: Fixture, capsys: Said
+) -> None:
+    async with opened(sqlite_url) as setting:
+        assert await commanded(setting.port, "rollback") == 0
+        latest, before = model_of(FITS[-1]).version, model_of(FITS[-2]).version
+        assert capsys.readouterr().out.splitlines() == [
+            f"{latest} is withdrawn",
+            f"from the next forecasts on {before} answers",
+        ]
+        assert await commanded(setting.port, "models") == 0
+        listed = capsys.readouterr().out.splitlines()
+        assert listed[0].startswith(latest)
+        assert listed[0].endswith("withdrawn")
+        assert [line.split()[0] for line in listed[1:]] == [
+            model_of(fit).version for fit in FITS[-2::-1]
+        ]
+        assert await commanded(setting.port, "rollback", "--version", "scale-1") == 1
+        assert capsys.readouterr().err == "there is no model scale-1\n"
+
+
+async def test_the_command_line_says_what_is_wrong(
+    sqlite_url: str, commanded: Fixture, capsys: Said
+) -> None:
+    async with opened(sqlite_url, stored=[]) as setting:
+        assert await commanded(setting.port, "models") == 0
+        assert capsys.readouterr().out == "no model of demo:1 yet: no-learning answers\n"
+        assert await commanded(setting.port, "models", token="another-token-of-old") == 1
+        assert "refuses FORETICK_SERVICE_TOKEN" in capsys.readouterr().err
+    for command in ("models", "train", "rollback"):
+        port = free_port()
+        assert await commanded(port, command) == 1
+        assert f"no service answers at 127.0.0.1:{port}" in capsys.readouterr().err
 
 
 async def test_the_whole_service_trains_on_request(

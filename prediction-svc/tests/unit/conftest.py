@@ -27,6 +27,7 @@ from prediction_svc.market import (
     Sessions,
     SymbolBars,
 )
+from prediction_svc.metrics import Metrics
 from prediction_svc.models import TrainedModel
 from prediction_svc.outcomes import OpenForecast, TradedBars
 from prediction_svc.recipe import Recipe
@@ -249,6 +250,7 @@ class Turns:
             self.models,
             self.trainings,
             self.recipe,
+            metrics=Metrics(),
             done=changed.set,
         )
         self.judge = Judge(

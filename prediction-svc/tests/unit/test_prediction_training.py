@@ -12,6 +12,7 @@ from foretick_rpc.errors import DatabaseUnavailableError
 from foretick_rpc.leases import LeaseLostError
 from prediction_svc.fits import EPOCH, Fit
 from prediction_svc.market import MarketUnavailableError
+from prediction_svc.metrics import Metrics
 from prediction_svc.models import TrainedModel
 from prediction_svc.recipe import Recipe
 from prediction_svc.training import ALARM_SESSIONS, MOST_DEATHS, Training
@@ -128,6 +129,7 @@ class Setting:
 
     def __init__(self) -> None:
         self.workers, self.models, self.trainings = FakeWorkers(), FakeModels(), FakeTrainings()
+        self.metrics = Metrics()
         self.pauses: list[float] = []
         self.done = 0
         self.training = Training(
@@ -136,6 +138,7 @@ class Setting:
             self.models,
             self.trainings,
             RECIPE,
+            metrics=self.metrics,
             done=self.count,
             sleep=self.sleep,
         )
@@ -183,6 +186,8 @@ async def test_the_latest_fixed_dates_are_trained_the_latest_first(setting: Sett
     assert setting.trainings.status.state is TrainingState.IDLE
     setting.training.train_missing(FITS, LATEST)
     assert len(setting.workers.fits) == 4
+    count = setting.metrics.registry.get_sample_value("foretick_training_duration_seconds_count")
+    assert count == 4
 
 
 async def test_what_is_stored_is_not_trained_again(setting: Setting) -> None:
@@ -312,10 +317,13 @@ async def test_a_training_that_always_dies_is_given_up_until_the_next_session(
     assert setting.trainings.status.message == "WorkerDiedError: died"
     assert setting.workers.fits == []
     assert setting.done == 0
+    setting.training.train_missing(FITS, LATEST)
+    assert setting.training._due() is None
     # but a request is tried at once
     setting.trainings.set(asked=1)
     await setting.until(lambda: setting.workers.fits == [LATEST])
-    setting.training.train_missing(FITS, LATEST)
+    await setting.ended()
+    setting.training.train_missing(FITS, fit_of(2020, 8, 14))
     await setting.ended()
     assert setting.serving() == [*dates(FITS[2:]), LATEST.session_date]
 

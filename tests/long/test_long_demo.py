@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from grpc import StatusCode
+from grpc.aio import AioRpcError
 
 from foretick.prediction.v1 import prediction_pb2 as pb
 from foretick.prediction.v1.prediction_pb2_grpc import PredictionServiceStub
@@ -25,7 +27,6 @@ LIVE, BACKTEST = pb.SCORE_BASIS_LIVE, pb.SCORE_BASIS_BACKTEST
 LISTED = [stock for stock in STOCKS if stock.symbol != DELISTED]
 SCORED_SESSIONS = 250  # that a symbol's coverage is over
 RECORDED_WITHIN_SECONDS = 60.0
-HOURS_SECONDS = 8 * 3600.0
 Changes: TypeAlias = AsyncIterator[pb.WatchForecastsResponse]
 
 
@@ -35,7 +36,7 @@ class Stepped:
 
     control: MarketControlServiceStub
     predictions: PredictionServiceStub
-    changes: Changes
+    changes: Changes | None = None
     session: int = PAST_SESSIONS - 1
     """Index of the last that has closed."""
     written: dict[str, str] = field(default_factory=dict)
@@ -53,12 +54,24 @@ class Stepped:
         traded = [stock.symbol for stock in LISTED if stock.trades_in(self.session)]
         async with asyncio.timeout(RECORDED_WITHIN_SECONDS):
             while any(self.written.get(symbol) != session_date for symbol in traded):
-                message = await anext(self.changes)
-                self.written |= {
-                    each.symbol: each.as_of_session_date
-                    for each in message.forecasts
-                    if each.ledger_number
-                }
+                for each in await self._news():
+                    if each.ledger_number:
+                        self.written[each.symbol] = each.as_of_session_date
+
+    async def _news(self) -> Sequence[pb.Forecast]:
+        """What has changed; a stream that has ended begins again with all that was missed."""
+        while True:
+            if self.changes is None:
+                symbols = [stock.symbol for stock in LISTED]
+                request = pb.WatchForecastsRequest(symbols=symbols)
+                self.changes = aiter(self.predictions.WatchForecasts(request))
+            try:
+                return (await anext(self.changes)).forecasts
+            except AioRpcError as error:
+                # A service ends each connection after some minutes.
+                if error.code() is not StatusCode.UNAVAILABLE:
+                    raise
+                self.changes = None
 
     async def record(self, *, scored: str) -> pb.TrackRecord:
         """The live record, once the outcomes of a session are in it."""
@@ -107,9 +120,7 @@ async def stepped(folder: Path, **settings: str) -> AsyncIterator[Stepped]:
                 return idle and status.HasField("model")
 
             await eventually(learned, "models that answer")
-            watched = pb.WatchForecastsRequest(symbols=[stock.symbol for stock in LISTED])
-            changes = aiter(predictions.WatchForecasts(watched, timeout=HOURS_SECONDS))
-            yield Stepped(control, predictions, changes)
+            yield Stepped(control, predictions)
 
 
 def issued_by(sessions: int) -> int:

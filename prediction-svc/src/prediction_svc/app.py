@@ -64,7 +64,7 @@ async def running(
             reader,
             workers,
             editions=editions,
-            records=Recorder(ledger),
+            records=Recorder(ledger, metrics),
             training=Training(
                 workers,
                 reader,
@@ -81,6 +81,7 @@ async def running(
                 database_url=settings.database,
                 done=changed.set,
             ),
+            metrics=metrics,
             changed=changed,
             poll_seconds=poll_seconds,
         )

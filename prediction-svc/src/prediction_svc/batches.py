@@ -7,14 +7,14 @@ holds any.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
 from prediction_svc.book import Forecasts, IssuedForecast
 from prediction_svc.deadlines import deadline
 from prediction_svc.eligibility import why_not
-from prediction_svc.fits import Fit, fits_of, latest_fit
+from prediction_svc.fits import EPOCH, Fit, fits_of, latest_fit
 from prediction_svc.forecasting import Standing
 from prediction_svc.histories import History, Ints
 from prediction_svc.jobs import SymbolForecast, forecast_horizons
@@ -35,6 +35,8 @@ from prediction_svc.yardsticks import Yardsticks
 _MIDDLE = LEVELS.index(0.5)
 # What a forecast was made from: more sessions than any feature looks back.
 _HASHED_RETURNS = 600
+# So many sessions of each symbol are counted since an earlier one: more are as good as these.
+_COUNTED = 250
 # Part of the time between close and deadline that is kept for writing down what is there.
 _RESERVE = 0.25
 
@@ -66,6 +68,8 @@ class Survey:
     """All fixed dates within the bars, rising."""
     latest: Fit | None
     """The latest closed session as a date to fit a model at."""
+    sessions_since: int | None
+    """How many have closed since the day that was given; None where none was."""
     outcomes: tuple[Outcome, ...]
     """What came of the forecasts that were given."""
 
@@ -140,12 +144,15 @@ def _key(order: Order) -> object:
 _shelf = _Shelf()
 
 
-def survey(order: Order, due: Mapping[str, Sequence[OpenForecast]]) -> Survey:
+def survey(
+    order: Order, due: Mapping[str, Sequence[OpenForecast]], since: date | None = None
+) -> Survey:
     """Read the bars, and see what came of forecasts that are due.
 
     Raises MarketUnavailableError.
     """
     fetched = _shelf.read(order)
+    days = {day for each in fetched.histories for day in each.days[-_COUNTED:].tolist()}
     return Survey(
         known=fetched.known,
         refusals=fetched.refusals,
@@ -157,6 +164,7 @@ def survey(order: Order, due: Mapping[str, Sequence[OpenForecast]]) -> Survey:
         groups={s: bars.history.group for s, bars in fetched.bars.items()},
         fits=tuple(fits_of(fetched.histories)),
         latest=latest_fit(fetched.histories),
+        sessions_since=(None if since is None else sum(day > (since - EPOCH).days for day in days)),
         outcomes=tuple(_outcomes(due, fetched.bars)),
     )
 

@@ -5,15 +5,15 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 from foretick_rpc.errors import DatabaseUnavailableError
 from foretick_rpc.leases import LeaseLostError
 from prediction_svc import batches
 from prediction_svc.batches import Batch, Draft, Order, Survey
 from prediction_svc.book import Edition, Forecasts
+from prediction_svc.editions import Editions
 from prediction_svc.forecasting import Standing
-from prediction_svc.judging import Judge
+from prediction_svc.judging import Judge, Scored
 from prediction_svc.market import (
     Market,
     MarketClock,
@@ -22,6 +22,7 @@ from prediction_svc.market import (
     Progress,
     is_before,
 )
+from prediction_svc.metrics import Metrics
 from prediction_svc.models import TrainedModel
 from prediction_svc.recipe import HORIZON
 from prediction_svc.recording import Recorder
@@ -35,16 +36,6 @@ LONGEST_PAUSE_SECONDS = 30.0
 LASTING = frozenset({"PRICES_INVALID", "SYMBOL_NOT_FOUND"})  # reasons that stay for a session
 SET_BACK_SECONDS = 15.0  # a clock that is behind for longer isn't late: it was set back
 GROWING_SECONDS = 30.0  # a market that fetches is learned from once nothing came for so long
-
-
-class Editions(Protocol):
-    """Where editions are kept, for every replica to serve. Writing raises LeaseLostError."""
-
-    async def kept(self, market_id: str) -> Edition | None:
-        """Return the latest edition of a market."""
-
-    async def publish(self, edition: Edition) -> None:
-        """Keep an edition as the latest of all markets."""
 
 
 class Issuer:
@@ -63,6 +54,7 @@ class Issuer:
         records: Recorder,
         training: Training,
         judge: Judge,
+        metrics: Metrics,
         changed: asyncio.Event,
         poll_seconds: float = POLL_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
@@ -74,6 +66,7 @@ class Issuer:
         self._records = records
         self._training = training
         self._judge = judge
+        self._metrics = metrics
         self._changed = changed
         self._poll_seconds = poll_seconds
         self._monotonic = monotonic
@@ -221,9 +214,11 @@ class Issuer:
     async def _issue(self, edition: Edition, clock: MarketClock) -> Edition:
         """Take in what came of earlier forecasts, then make all of them anew."""
         self._is_made = False
-        market_id, order = clock.market_id, Order(self._reader, clock)
+        begun, market_id, order = self._monotonic(), clock.market_id, Order(self._reader, clock)
         due = await self._records.due(market_id, clock.closed_sessions)
-        found = await self._workers.run(batches.survey, order, due)
+        fitted = self._training.latest_unscheduled
+        since = None if fitted is None else fitted.session_date
+        found = await self._workers.run(batches.survey, order, due, since)
         if found.known - edition.known:
             self._grown_at = self._monotonic()
         resolved = await self._records.resolve(market_id, found.outcomes, clock.market_time)
@@ -252,6 +247,9 @@ class Issuer:
         made, is_recorded = await self._record(made, clock)
         if not is_recorded:
             await self._editions.publish(made)
+        self._metrics.batch.observe(self._monotonic() - begun)
+        if latest is not None:
+            self._metrics.model_created.set(latest.create_time.timestamp())
         self._is_made = True
         return made
 
@@ -340,6 +338,7 @@ class Issuer:
         scored, self._judge.scored = self._judge.scored, None
         if scored is None or scored.market_id != edition.market_id:
             return edition
+        self._heed(scored)
         of_next = scored.records.get(HORIZON)
         told = replace(
             edition,
@@ -352,6 +351,21 @@ class Issuer:
         if told != edition:
             await self._editions.publish(told)
         return told
+
+    def _heed(self, scored: Scored) -> None:
+        """Tell what the live record says of coverage, and fit a model where an alarm rings."""
+        for horizon, record in scored.records.items():
+            alarm, pooled = record.coverage_alarm, record.pooled
+            if alarm is not None:
+                self._metrics.coverage.labels(horizon).set(alarm.mean)
+            rings = {
+                "coverage": alarm is not None and alarm.rings,
+                "drift": pooled is not None and pooled.drift_alarm,
+            }
+            for name, is_ringing in rings.items():
+                self._metrics.alarm.labels(name, horizon).set(is_ringing)
+            if horizon == HORIZON and any(rings.values()) and self._survey and self._survey.latest:
+                self._training.refit_on_alarm(self._survey.latest, self._survey.sessions_since)
 
     def _tend(self, edition: Edition) -> None:
         """Begin what is due in the background: to train, to backtest or to score."""

@@ -1,6 +1,6 @@
 """Writes forecasts down before the fact, and what came of them once it is known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 
@@ -10,6 +10,7 @@ from prediction_svc.forecasting import Standing
 from prediction_svc.ledger import Ledger
 from prediction_svc.ledger_rows import Entry, LedgerForecast, MissedForecast, Outcome
 from prediction_svc.market import Sessions
+from prediction_svc.metrics import Metrics
 from prediction_svc.outcomes import OpenForecast
 from prediction_svc.recipe import HORIZONS, Recipe
 from prediction_svc.width import Resolved, advance_all
@@ -22,8 +23,9 @@ _LOOK_BACK_DAYS = 40
 class Recorder:
     """The ledger, in the words of who issues forecasts. Writing raises LeaseLostError."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, metrics: Metrics) -> None:
         self._ledger = ledger
+        self._metrics = metrics
 
     async def due(self, market_id: str, closed: Sessions) -> dict[str, list[OpenForecast]]:
         """Forecasts to look at after some closes: those without outcome, and the latest others."""
@@ -49,7 +51,9 @@ class Recorder:
         hits = await self._ledger.hits_since(edition.market_id, edition.resolved_number)
         standing = dict(edition.standing)
         for horizon in HORIZONS:
-            own = [hit for hit in hits if hit.horizon == horizon and hit.symbol in groups]
+            of_horizon = [hit for hit in hits if hit.horizon == horizon]
+            self._metrics.resolved.labels(horizon).inc(len(of_horizon))
+            own = [hit for hit in of_horizon if hit.symbol in groups]
             by_close: dict[tuple[str, int], list[bool]] = {}
             for hit in own:
                 by_close.setdefault((groups[hit.symbol], hit.resolved_day), []).append(hit.is_hit)
@@ -78,6 +82,7 @@ class Recorder:
         market_id = edition.market_id
         recorded_to = await self._ledger.recorded_to(market_id)
         appended = await self._ledger.append(market_id, [*draft.missed, *draft.rows], market_time)
+        entries = appended.entries
         # One that is new to the ledger was added while its session was open: nobody missed it.
         late = [
             _too_late(each)
@@ -85,9 +90,12 @@ class Recorder:
             if each.symbol in recorded_to.get(each.horizon, {})
         ]
         if late:
-            await self._ledger.append(market_id, late, market_time)
+            appended = await self._ledger.append(market_id, late, market_time)
+            entries = (*entries, *appended.entries)
+        self._count(entries, market_time)
+        self._metrics.ledger_head.labels(market_id).set(appended.head.count)
         issued = {horizon: dict(batch) for horizon, batch in edition.forecasts.items()}
-        for entry in appended.entries:
+        for entry in entries:
             said = entry.said
             own = issued.get(said.horizon, {})
             if isinstance(said, LedgerForecast) and said.symbol in own:
@@ -97,6 +105,14 @@ class Recorder:
                     before if before and is_known else _standing(own[said.symbol], entry, said)
                 )
         return replace(edition, forecasts=issued).scored()
+
+    def _count(self, entries: Iterable[Entry], market_time: datetime) -> None:
+        """Tell how many of them are new."""
+        for entry in entries:
+            if entry.issue_time == market_time:
+                is_missed = isinstance(entry.said, MissedForecast)
+                counter = self._metrics.missed if is_missed else self._metrics.issued
+                counter.labels(entry.said.horizon).inc()
 
 
 def _standing(issued: IssuedForecast, entry: Entry, said: LedgerForecast) -> IssuedForecast:

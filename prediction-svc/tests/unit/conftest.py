@@ -264,10 +264,11 @@ class Turns:
             self.market,
             self.market,
             self.workers,  # type: ignore[arg-type]
-            editions=self.editions,
+            editions=self.editions,  # type: ignore[arg-type]
             records=self.records,  # type: ignore[arg-type]
             training=self.training,
             judge=self.judge,
+            metrics=Metrics(),
             changed=changed,
             monotonic=lambda: self.seconds,
         )

@@ -15,6 +15,7 @@ from prediction_svc.ledger import Ledger
 from prediction_svc.ledger_reading import Written
 from prediction_svc.ledger_rows import LedgerForecast, MissedForecast
 from prediction_svc.market import Fetched, MarketClock, SymbolBars
+from prediction_svc.metrics import Metrics
 from prediction_svc.outcomes import TradedBars
 from prediction_svc.recipe import HORIZONS, Recipe
 from prediction_svc.recording import Recorder
@@ -102,11 +103,11 @@ class Exchange:
         )
         now = self.clock(hidden, after_close).market_time
         draft = replace(draft, rows=tuple(rows))
-        return await Recorder(self.ledger).write_down(edition, draft, now, earlier or {})
+        return await Recorder(self.ledger, Metrics()).write_down(edition, draft, now, earlier or {})
 
     async def resolve(self, hidden: int) -> int:
         """Record what came of them; return how many outcomes are new."""
-        recorder, clock = Recorder(self.ledger), self.clock(hidden)
+        recorder, clock = Recorder(self.ledger, Metrics()), self.clock(hidden)
         due = await recorder.due(MARKET, clock.closed_sessions)
         found = batches.survey(Order(Bars(self.bars(hidden)), clock), due)
         return await recorder.resolve(MARKET, found.outcomes, clock.market_time)
@@ -193,7 +194,7 @@ async def test_a_session_that_the_source_lost_is_said_to_be_lost(exchange: Excha
 
 
 async def test_widths_go_on_from_what_the_ledger_has_resolved(exchange: Exchange) -> None:
-    recorder = Recorder(exchange.ledger)
+    recorder = Recorder(exchange.ledger, Metrics())
     groups = {s: history.group for s, history in exchange.histories.items()}
     edition = await exchange.write_down(25)
     standing, number = await recorder.advance(edition, groups, exchange.recipe)
@@ -287,7 +288,7 @@ async def test_a_forecast_that_another_made_keeps_its_own_explanation_out(
     }
     edition = replace(edition, forecasts={1: learned})
     now = exchange.clock(25, 2.0).market_time
-    told = await Recorder(exchange.ledger).write_down(edition, draft, now, {})
+    told = await Recorder(exchange.ledger, Metrics()).write_down(edition, draft, now, {})
     assert [each.model_version for each in told.next_forecasts.values()] == ["", ""]
     assert {s: each.ledger_number for s, each in told.next_forecasts.items()} == {
         s: each.ledger_number for s, each in first.next_forecasts.items()

@@ -22,6 +22,7 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "plain": wording.plain,
     "day": wording.day,
     "instant": wording.instant,
+    "time_left": wording.time_left,
 }
 
 # Floats that JSON has no form for are a fault here, not something to send.

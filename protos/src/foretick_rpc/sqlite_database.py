@@ -15,7 +15,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from foretick_rpc.errors import StartupError
-from foretick_rpc.migrations import upgrade
+from foretick_rpc.migrations import revisions, upgrade
 
 T = TypeVar("T")
 _READERS = 4
@@ -92,7 +92,9 @@ def peek_sqlite(address: URL, work: Callable[[Connection], T]) -> T:
 
 def _migrate(engine: Engine, package: str) -> None:
     with _writing(engine).begin() as connection:
-        upgrade(connection, package)
+        tables = revisions(connection, package)
+        if tables.found != tables.wanted:
+            upgrade(connection, package)
 
 
 def _writing(engine: Engine) -> Engine:

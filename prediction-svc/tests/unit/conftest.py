@@ -24,12 +24,11 @@ from prediction_svc.market import (
     MarketUnavailableError,
     Progress,
     Refusal,
-    Sessions,
     SymbolBars,
 )
 from prediction_svc.metrics import Metrics
 from prediction_svc.models import TrainedModel
-from prediction_svc.outcomes import OpenForecast, TradedBars
+from prediction_svc.outcomes import TradedBars
 from prediction_svc.recipe import Recipe
 from prediction_svc.track_record import Basis, TrackRecord
 from prediction_svc.training import Training
@@ -197,9 +196,6 @@ class KeptRecords:
         self.written: list[Edition] = []
         self.error: Exception | None = None
 
-    async def due(self, market_id: str, closed: Sessions) -> dict[str, list[OpenForecast]]:
-        return {}
-
     async def resolve(self, market_id: str, outcomes: Sequence[object], now: datetime) -> int:
         return 0
 
@@ -269,6 +265,7 @@ class Turns:
             training=self.training,
             judge=self.judge,
             metrics=Metrics(),
+            database_url=None,
             changed=changed,
             monotonic=lambda: self.seconds,
         )

@@ -296,11 +296,11 @@ class Training:
     async def _train(
         self, fits: Sequence[Fit], recipe: Recipe, settled: Settled, begin: float = 0.0
     ) -> str:
-        """Train all; return the version of the last, or nothing if the histories are too short.
+        """Train all; return the version of the first, or nothing if the histories are too short.
 
         `begin` is the part of the work that came before.
         """
-        model, part = None, (1 - begin) / len(fits)
+        part = (1 - begin) / len(fits)
         for done, fit in enumerate(fits):
             if (key := _key(fit)) not in settled:
                 which = f" (model {done + 1} of {len(fits)})" if len(fits) > 1 else ""
@@ -311,7 +311,8 @@ class Training:
             model = settled[key]
             if model is not None and model.withdrawn:
                 raise WithdrawnError(f"The model of {fit.session_date} was withdrawn.")
-        return "" if model is None else model.version
+        first = settled[_key(fits[0])]
+        return "" if first is None else first.version
 
     async def _train_one(
         self, fit: Fit, recipe: Recipe, which: str, share: tuple[float, float]

@@ -202,6 +202,7 @@ async def test_the_latest_fixed_dates_are_trained_the_latest_first(setting: Sett
     assert setting.serving() == dates(FITS[2:])
     assert setting.done == 1
     assert setting.trainings.status.state is TrainingState.IDLE
+    assert setting.trainings.status.model_version == model_of(FITS[-1]).version
     setting.training.train_missing(FITS, LATEST)
     assert len(setting.workers.fits) == 4
     count = setting.metrics.registry.get_sample_value("foretick_training_duration_seconds_count")

@@ -151,8 +151,6 @@ async def test_training_that_fails_says_so_and_forecasts_go_on(turns: Fixture) -
     whole = dict(turns.market.histories)
     turns.market.histories = {s: history.first(699) for s, history in whole.items()}
     turns.models.full = True
-    whole = dict(turns.market.histories)
-    turns.market.histories = {s: history.first(699) for s, history in whole.items()}
     await turns.turn()
     await turns.rest()
     assert turns.trainings.status.state is TrainingState.FAILED

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -165,6 +165,9 @@ class KeptTrainings:
         state = TrainingState.FAILED if problem else TrainingState.IDLE
         self._set(state=state, message=problem, model_version=model_version, answered=answered)
 
+    async def serve_recipe(self, market_id: str, recipe: Recipe, note: str) -> None:
+        self._set(recipe=asdict(recipe), recipe_note=note)
+
     def _set(self, **values: Any) -> None:
         if self.error:
             raise self.error
@@ -243,8 +246,8 @@ class Turns:
         self.training = Training(
             self.workers,  # type: ignore[arg-type]
             self.market,
-            self.models,
-            self.trainings,
+            self.models,  # type: ignore[arg-type]
+            self.trainings,  # type: ignore[arg-type]
             self.recipe,
             metrics=Metrics(),
             done=changed.set,

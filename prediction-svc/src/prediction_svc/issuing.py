@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from foretick_rpc.errors import DatabaseUnavailableError
@@ -279,12 +279,19 @@ class Issuer:
 
     def _is_finished(self, carried: Edition, found: Survey) -> bool:
         """Whether forecasts would be no better if they were made again before the next close."""
-        models = self._training.serving_models(found.fits)
         return (
             not found.late
             and not self._training.missing(found.fits)
-            and carried.promotion is not None
-            and carried.promotion.model_versions == tuple(model.version for model in models)
+            and self._is_promoted(carried, self._training.serving_models(found.fits))
+        )
+
+    def _is_promoted(self, edition: Edition, models: Sequence[TrainedModel]) -> bool:
+        """Whether the models that should answer have been backtested by the recipe that serves."""
+        promotion = edition.promotion
+        return (
+            promotion is not None
+            and promotion.recipe_hash == self._training.recipe.fingerprint()
+            and promotion.model_versions == tuple(model.version for model in models)
         )
 
     async def _supplement(self, edition: Edition, clock: MarketClock) -> Edition:
@@ -380,12 +387,8 @@ class Issuer:
         if self._judge.is_busy:
             return
         models = self._training.serving_models(found.fits)
-        promotion = edition.promotion
-        if (
-            promotion is None
-            or promotion.model_versions != tuple(model.version for model in models)
-            or not edition.next_forecasts.keys() <= promotion.symbols | self._tested
-        ):
+        tested = self._tested | (edition.promotion.symbols if edition.promotion else frozenset())
+        if not (self._is_promoted(edition, models) and edition.next_forecasts.keys() <= tested):
             self._tested = frozenset(edition.next_forecasts)
             self._judge.backtest(edition.market_id, models, self._training.recipe)
         elif not self._is_scored:

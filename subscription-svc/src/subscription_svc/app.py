@@ -110,11 +110,10 @@ async def running(
     async with (
         open_database(settings.database, "subscription_svc") as database,
         await asyncio.to_thread(Passwords, hasher or PasswordHasher()) as passwords,
-        asyncio.TaskGroup() as background,
     ):
         parts = _Parts(settings, database, passwords, now)
         tasks = [
-            background.create_task(_kept_up(work))
+            asyncio.create_task(_kept_up(work))
             for work in (
                 parts.admission.run,
                 parts.watching.run,
@@ -137,3 +136,4 @@ async def running(
         finally:
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -27,12 +27,17 @@ ANN = EmailAddress("Ann@x.test", "ann@x.test")
         ("ann@xn--bcher-kva.example", "ann@bücher.example"),
         ("ANN@BÜCHER.example", "ann@bücher.example"),
         ("e\u0301@x.test", "\u00e9@x.test"),
+        ("Ａｎｎ@x.test", "ann@x.test"),
+        ("straße@x.test", "strasse@x.test"),
+        ("Анна@x.test", "анна@x.test"),
+        ("анна.1@x.test", "анна.1@x.test"),
+        ("田中@x.test", "田中@x.test"),
         ("a" * 247 + "@x.test", "a" * 247 + "@x.test"),
     ],
 )
 def test_valid_addresses_have_a_key_that_spelling_does_not_change(text: str, key: str) -> None:
     address = parse_email(text)
-    assert address == EmailAddress(text.strip(), key)
+    assert address == EmailAddress(unicodedata.normalize("NFC", text.strip()), key)
     assert parse_email(address.key).key == key
 
 
@@ -53,6 +58,13 @@ def test_valid_addresses_have_a_key_that_spelling_does_not_change(text: str, key
         "ann@x.test\r\nBcc: bob@x.test",
         "ann@x.invalid",
         "a" * 248 + "@x.test",
+        "аnn@x.test",  # the first letter is Cyrillic
+        "αnn@x.test",  # Greek
+        "сор@x.test",  # all of them are Cyrillic
+        "ann\u200b@x.test",
+        "ann\u202e@x.test",
+        "ann\x7f@x.test",
+        "ann\ufe6bx.test",
         "a" * 1_000_000,
     ],
 )
@@ -67,7 +79,7 @@ def test_invalid_addresses_are_refused(text: str) -> None:
     "password", ["x" * 10, "x" * 200, "          ", "e\u0301" * 200, "\u1f00\u0300\u0345" * 200]
 )
 def test_passwords_of_10_to_200_characters_are_allowed(password: str) -> None:
-    normalised = check_new_password(password, ANN)
+    normalised = check_new_password(password, ANN.key, ANN.given)
     assert normalised == unicodedata.normalize("NFKC", password)
     assert normalised == normalise_password(password)
 
@@ -81,13 +93,15 @@ def test_passwords_of_10_to_200_characters_are_allowed(password: str) -> None:
         "x" * 201,
         "x" * 801,
         "x" * 1_000_000,
+        "x" * 10 + "\0",
+        "x" * 10 + "\n",
         "ann@X.test",
         "Ａnn@x.test",
     ],
 )
 def test_other_passwords_are_refused_without_being_quoted(password: str) -> None:
     with pytest.raises(FieldInvalidError) as caught:
-        check_new_password(password, ANN)
+        check_new_password(password, ANN.key, ANN.given)
     assert caught.value.field == "password"
     assert not password or password not in f"{caught.value!r}"
 

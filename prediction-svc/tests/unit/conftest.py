@@ -91,7 +91,7 @@ def bars_of(history: History, target: str) -> SymbolBars:
         history=history,
         currency_code="USD",
         price_decimals=2,
-        next_session_days=np.busday_offset(target, np.arange(20)).astype(np.int64),
+        next_session_days=np.busday_offset(np.datetime64(target), np.arange(20)).astype(np.int64),
         known_next_sessions=15,
         lost_session_days=np.empty(0, dtype=np.int64),
         next_open=opening,

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -187,7 +188,7 @@ async def test_a_session_that_the_source_lost_is_said_to_be_lost(exchange: Excha
     whole = exchange.histories["AAA"]
     lost = int(whole.days[-25])
     names = ("days", "close_seconds", "opens", "highs", "lows", "closes", "volumes")
-    left = {name: np.delete(getattr(whole, name), -25) for name in names}
+    left: Any = {name: np.delete(getattr(whole, name), -25) for name in names}
     exchange.histories["AAA"] = replace(whole, **left)
     exchange.lost["AAA"] = lost
     await exchange.resolve(12)

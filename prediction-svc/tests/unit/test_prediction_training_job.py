@@ -19,7 +19,7 @@ class Held:
 
     histories: list[History]
 
-    def read(self) -> Self:
+    def read(self, have: frozenset[str] = frozenset()) -> Any:
         return self
 
 

@@ -127,7 +127,7 @@ async def test_any_replica_asks_and_the_holder_answers(database_url: str) -> Non
 
 async def test_asked_together_each_is_counted(database_url: str) -> None:
     async with opened(database_url) as stores:
-        asking = (stores[n].trainings.ask(MARKET) for n in (0, 1) * 5)
+        asking = (each.trainings.ask(MARKET) for each in (stores[0], stores[1]) * 5)
         tickets = await asyncio.gather(*asking)
         assert {ticket.answered for ticket in tickets} == set(range(1, 11))
 

@@ -157,7 +157,7 @@ class Stubs:
 
     async def sign_in(self, email: str = "ann@x.test", **more: Any) -> pb.CreateSignInResponse:
         request = pb.CreateSignInRequest(
-            **{"email": email, "password": "correct horse"} | more  # type: ignore[arg-type]
+            **{"email": email, "password": "correct horse"} | more
         )
         return await self.accounts.CreateSignIn(request)
 

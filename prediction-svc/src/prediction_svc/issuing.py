@@ -15,6 +15,7 @@ from prediction_svc.editions import Editions
 from prediction_svc.forecasting import Standing
 from prediction_svc.judging import Judge, Scored
 from prediction_svc.market import (
+    LASTING,
     Market,
     MarketClock,
     MarketReader,
@@ -33,7 +34,6 @@ _log = logging.getLogger("foretick.issuing")
 POLL_SECONDS = 0.5
 AFTER_CLOSE_SECONDS = 0.1  # a close is final a moment after it, not at it
 LONGEST_PAUSE_SECONDS = 30.0
-LASTING = frozenset({"PRICES_INVALID", "SYMBOL_NOT_FOUND"})  # reasons that stay for a session
 SET_BACK_SECONDS = 15.0  # a clock that is behind for longer isn't late: it was set back
 GROWING_SECONDS = 30.0  # a market that fetches is learned from once nothing came for so long
 

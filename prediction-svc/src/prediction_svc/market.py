@@ -9,6 +9,16 @@ from prediction_svc.histories import History, Ints
 from prediction_svc.outcomes import TradedBars
 
 TIMED_OUT = "DEADLINE_EXCEEDED"
+# Reasons that stay until the next close: what the bars say, rather than that there are none.
+LASTING = frozenset(
+    {
+        "PRICES_INVALID",
+        "SYMBOL_NOT_FOUND",
+        "HISTORY_TOO_SHORT",
+        "CORPORATE_ACTION_PENDING",
+        "TRADING_HALTED",
+    }
+)
 
 Sessions = frozenset[tuple[str, str]]
 """Exchange and ISO date of each exchange's latest closed session."""

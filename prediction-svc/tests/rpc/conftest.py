@@ -38,6 +38,7 @@ class FakeQuotes(quote_pb2_grpc.QuoteServiceServicer):
         self.hidden = 2
         self.holiday = True
         self.refused: dict[str, str] = {}
+        self.unknown: set[str] = set()
         self.unavailable = ""
         self.reads = self.clocks = 0
 
@@ -81,12 +82,16 @@ class FakeQuotes(quote_pb2_grpc.QuoteServiceServicer):
     async def ListUniverse(
         self, request: quote.ListUniverseRequest, context: Any
     ) -> quote.ListUniverseResponse:
-        symbols = sorted({*self.histories, *self.refused})
+        symbols = sorted({*self.histories, *self.refused} - self.unknown)
         first = int(request.page_token or 0)
         page = [quote.Instrument(symbol=s) for s in symbols[first : first + PAGE]]
+        progress = quote.FetchProgress(known=len(symbols), total=len(symbols))
         token = str(first + PAGE) if first + PAGE < len(symbols) else ""
         return quote.ListUniverseResponse(
-            market_id=self.market_id, instruments=page, next_page_token=token
+            market_id=self.market_id,
+            instruments=page,
+            next_page_token=token,
+            progress=progress,
         )
 
     async def GetHistory(

@@ -284,3 +284,44 @@ async def test_the_serving_process_never_imports_xgboost(
     assert process.returncode == 0
     assert printed.decode().startswith("answered by scale-20210701-")
     assert printed.decode().strip().endswith("with []")
+
+
+async def test_a_symbol_whose_history_comes_later_is_forecast_and_written_down(
+    quotes: Fixture, serve_quotes: Fixture, serve_predictions: Fixture
+) -> None:
+    quotes.unknown = {"S5"}
+    async with serve_quotes() as market, serve_predictions(market.port) as predictions:
+        before = await predictions.until(lambda found: bool(found.ledger_number))
+        (missing,) = (await predictions.ask("S5")).missing
+        assert missing.reason == "SYMBOL_NOT_FOUND"
+        reads = quotes.reads
+        quotes.unknown = set()
+        new = await predictions.until(lambda found: bool(found.ledger_number), symbol="S5")
+        assert quotes.reads == reads + 1
+        assert new.as_of_session_date == before.as_of_session_date
+        assert new.ledger_number > before.ledger_number
+        assert (await predictions.ask("S0")).forecasts == [before]
+        far = (await predictions.ask("S5", horizon=20)).forecasts
+        assert [forecast.horizon for forecast in far] == [20]
+
+
+async def test_all_that_is_known_of_a_symbol(
+    quotes: Fixture, serve_quotes: Fixture, serve_predictions: Fixture
+) -> None:
+    async with serve_quotes() as market, serve_predictions(market.port) as predictions:
+        learned = await predictions.until(by_model)
+        outlook = await predictions.stub.GetSymbolOutlook(pb.GetSymbolOutlookRequest(symbol="s0"))
+        assert [forecast.horizon for forecast in outlook.forecasts] == [1, 5, 20]
+        assert outlook.forecasts[0] == learned
+        parts = [each.contribution for each in outlook.explanation.contributions]
+        whole = outlook.explanation.bias + sum(parts) + outlook.explanation.others
+        assert abs(whole - outlook.explanation.prediction) < 1e-6
+        assert outlook.backtest.score == learned.score
+        assert not outlook.HasField("live")
+        assert not outlook.HasField("missing")
+        unknown = await predictions.stub.GetSymbolOutlook(pb.GetSymbolOutlookRequest(symbol="WHO"))
+        assert unknown.missing.reason == "SYMBOL_NOT_FOUND"
+        assert not unknown.forecasts
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await predictions.stub.GetSymbolOutlook(pb.GetSymbolOutlookRequest(symbol="two words"))
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

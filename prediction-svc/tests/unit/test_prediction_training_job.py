@@ -1,5 +1,5 @@
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 from prediction_svc.features import build_features
 from prediction_svc.fits import fits_of

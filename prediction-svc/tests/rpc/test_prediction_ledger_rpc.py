@@ -1,6 +1,7 @@
 """The ledger as callers see it, from the first forecast to its outcome."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -92,3 +93,27 @@ async def test_bad_input_is_named(
         }
         for field, call in bad.items():
             assert await refused(call) == (invalid, field)
+
+
+async def test_the_same_bars_make_the_same_models_and_the_same_ledger(
+    quotes: Fixture, serve_quotes: Fixture, serve_predictions: Fixture, tmp_path: Path
+) -> None:
+    quotes.holiday = False
+    heads, models = [], []
+    async with serve_quotes() as market:
+        for name in ("one", "other"):
+            quotes.hidden = 2
+            url = f"sqlite:///{tmp_path / name}.db"
+            async with serve_predictions(market.port, url) as predictions:
+                first = await predictions.until(written_down)
+                assert first.model_version
+                quotes.hidden = 1
+                number = first.ledger_number
+                await predictions.until(lambda each, number=number: each.ledger_number > number)
+                stub = predictions.stub
+                heads.append((await stub.GetLedgerHead(pb.GetLedgerHeadRequest())).head)
+                listed = (await stub.ListModels(pb.ListModelsRequest())).models
+                models.append([model.model_version for model in listed])
+    assert heads[0] == heads[1]
+    assert models[0] == models[1]  # a version names the hash of the model's bytes
+    assert len(models[0]) == 4

@@ -91,11 +91,11 @@ class PostgresServer:
         binary = _binary(name)
         assert binary is not None, f"{name} is not there"
         environment = {**os.environ, "PGDATA": str(self._folder / "data")}
+        # Not by subprocess's own `user`: that forks, which gRPC's threads do not always survive.
+        as_user = ["runuser", "-u", _USER, "--"] if os.geteuid() == 0 else []
         done = subprocess.run(
-            [binary, *arguments],
+            [*as_user, binary, *arguments],
             env=environment,
-            user=_USER if os.geteuid() == 0 else None,
-            group=_USER if os.geteuid() == 0 else None,
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
             stdout=(out := (self._folder / "out").open("w")),

@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 from gateway.access import require_sign_in
 from gateway.forms import read_form
 from gateway.problems import RequestError
-from gateway.visitors import VISITOR, Visitor
+from gateway.visitors import VISITOR, Visitor, cookie_name
 
 FLOW_COOKIE = "foretick_flow"
 FLOW_SECONDS = 3600
@@ -37,12 +37,6 @@ class CsrfTokens:
         """Return the token for the forms before sign-in."""
         return self._token(f"flow:{flow_id}")
 
-    def set_flow(self, response: web.Response, flow_id: str) -> None:
-        """Set the flow cookie, for an hour from now."""
-        response.set_cookie(
-            FLOW_COOKIE, flow_id, max_age=FLOW_SECONDS, httponly=True, samesite="Lax"
-        )
-
     def _token(self, subject: str) -> str:
         digest = hmac.new(self._key, subject.encode(), hashlib.sha256).digest()
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
@@ -53,13 +47,19 @@ CSRF = web.AppKey("csrf", CsrfTokens)
 
 def flow_id(request: web.Request) -> str | None:
     """Return the flow id of the request's cookie; None if there is none that we could have set."""
-    value = request.cookies.get(FLOW_COOKIE, "")
+    value = request.cookies.get(cookie_name(request, FLOW_COOKIE), "")
     return value if _FLOW_ID.fullmatch(value) else None
 
 
 def new_flow_id() -> str:
     """Make a flow id."""
     return secrets.token_hex(16)
+
+
+def set_flow(request: web.Request, response: web.Response, flow_id: str) -> None:
+    """Set the flow cookie, for an hour from now."""
+    name = cookie_name(request, FLOW_COOKIE)
+    response.set_cookie(name, flow_id, max_age=FLOW_SECONDS, httponly=True, samesite="Lax")
 
 
 @web.middleware

@@ -3,6 +3,7 @@
 import logging
 import time
 import uuid
+from dataclasses import replace
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -14,7 +15,7 @@ from gateway.pages import error_page, see_other, wants_json
 from gateway.problems import RequestError, SignedOutError
 from gateway.redirects import login_url
 from gateway.settings import SETTINGS
-from gateway.visitors import VISITOR, unproxied, visitor_of
+from gateway.visitors import VISITOR, is_tls, unproxied, visitor_of
 
 _log = logging.getLogger("foretick.gateway")
 SLOW_SECONDS = 1.0
@@ -26,6 +27,7 @@ SECURITY_HEADERS = {
         "base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",  # for browsers that don't know frame-ancestors
     # Not "no-referrer": with that, browsers send "Origin: null" with our own forms.
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
@@ -96,19 +98,17 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
 @web.middleware
 async def meet_visitor(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Find out who visits, and by TLS or not; who came by TLS is given cookies for TLS only."""
+    settings = request.app[SETTINGS]
     try:
-        request[VISITOR] = visitor_of(request, request.app[SETTINGS].trusted_proxies)
+        visitor = visitor_of(request, settings.trusted_proxies)
     except RequestError as error:
         return error_page(request, error)
+    request[VISITOR] = replace(visitor, scheme="https") if settings.secure_cookies else visitor
     response = await handler(request)
-    if _is_tls(request):
+    if is_tls(request):
         for cookie in response.cookies.values():
             cookie["secure"] = True
     return response
-
-
-def _is_tls(request: web.Request) -> bool:
-    return request.app[SETTINGS].secure_cookies or request[VISITOR].scheme == "https"
 
 
 @web.middleware
@@ -135,7 +135,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     """Put the security headers and the request id on a response that is about to be sent."""
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
-    if _is_tls(request):
+    if is_tls(request):
         response.headers["Strict-Transport-Security"] = _HSTS
     if response.status in (429, 503):
         response.headers["Retry-After"] = _RETRY_AFTER_SECONDS

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from gateway.access import forget_sign_in, remember_sign_in, require_sign_in, sign_in_key
 from gateway.backends import BACKENDS
-from gateway.csrf import CSRF, flow_id, new_flow_id
+from gateway.csrf import CSRF, flow_id, new_flow_id, set_flow
 from gateway.forms import Form, read_form
 from gateway.model import SignIn
 from gateway.pages import html_page, json_page, see_other, wants_json
@@ -101,7 +101,7 @@ def _form_page(
             entered=entered,
             error=error,
         )
-    tokens.set_flow(response, flow)
+    set_flow(request, response, flow)
     return response
 
 

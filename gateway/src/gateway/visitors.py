@@ -28,6 +28,16 @@ class Visitor:
 VISITOR = web.RequestKey("visitor", Visitor)
 
 
+def is_tls(request: web.Request) -> bool:
+    """Tell whether the visitor came by TLS."""
+    return request[VISITOR].scheme == "https"
+
+
+def cookie_name(request: web.Request, name: str) -> str:
+    """The name of a cookie: by TLS one that no other host of the same domain can set."""
+    return f"__Host-{name}" if is_tls(request) else name
+
+
 def unproxied(request: web.Request) -> Visitor:
     """The visitor as the connection shows it; TLS may still have ended at an unknown proxy."""
     return Visitor(request.remote or "", request.host.lower(), None)

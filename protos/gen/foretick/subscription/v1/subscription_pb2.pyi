@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +19,150 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _AuditKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AuditKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AUDIT_KIND_UNSPECIFIED: _AuditKind.ValueType  # 0
+    """Not said."""
+    AUDIT_KIND_REGISTERED: _AuditKind.ValueType  # 1
+    """The account was made."""
+    AUDIT_KIND_SIGNED_IN: _AuditKind.ValueType  # 2
+    """Somebody signed in."""
+    AUDIT_KIND_SIGN_IN_FAILED: _AuditKind.ValueType  # 3
+    """A sign-in failed."""
+    AUDIT_KIND_SIGNED_OUT: _AuditKind.ValueType  # 4
+    """A browser signed out."""
+    AUDIT_KIND_DEVICES_REVOKED: _AuditKind.ValueType  # 5
+    """One or all other sign-ins were ended from the list."""
+    AUDIT_KIND_PASSWORD_WRONG: _AuditKind.ValueType  # 6
+    """A change was refused since the password was wrong."""
+    AUDIT_KIND_PASSWORD_CHANGED: _AuditKind.ValueType  # 7
+    """The password was changed."""
+    AUDIT_KIND_EMAIL_CHANGED: _AuditKind.ValueType  # 8
+    """The e-mail address was changed."""
+    AUDIT_KIND_RESET_REQUESTED: _AuditKind.ValueType  # 9
+    """A link that sets a new password was asked for."""
+    AUDIT_KIND_PASSWORD_RESET: _AuditKind.ValueType  # 10
+    """The password was set by such a link."""
+    AUDIT_KIND_EXPORTED: _AuditKind.ValueType  # 11
+    """All data were exported."""
+    AUDIT_KIND_DISABLED: _AuditKind.ValueType  # 12
+    """An administrator disabled the account."""
+    AUDIT_KIND_ENABLED: _AuditKind.ValueType  # 13
+    """An administrator enabled it again."""
+    AUDIT_KIND_MADE_ADMINISTRATOR: _AuditKind.ValueType  # 14
+    """It was made an administrator."""
+    AUDIT_KIND_INVITED: _AuditKind.ValueType  # 15
+    """The account invited somebody."""
+    AUDIT_KIND_INVITATION_WITHDRAWN: _AuditKind.ValueType  # 16
+    """The account withdrew an invitation."""
+
+class AuditKind(_AuditKind, metaclass=_AuditKindEnumTypeWrapper):
+    """What can be written down about an account."""
+
+AUDIT_KIND_UNSPECIFIED: AuditKind.ValueType  # 0
+"""Not said."""
+AUDIT_KIND_REGISTERED: AuditKind.ValueType  # 1
+"""The account was made."""
+AUDIT_KIND_SIGNED_IN: AuditKind.ValueType  # 2
+"""Somebody signed in."""
+AUDIT_KIND_SIGN_IN_FAILED: AuditKind.ValueType  # 3
+"""A sign-in failed."""
+AUDIT_KIND_SIGNED_OUT: AuditKind.ValueType  # 4
+"""A browser signed out."""
+AUDIT_KIND_DEVICES_REVOKED: AuditKind.ValueType  # 5
+"""One or all other sign-ins were ended from the list."""
+AUDIT_KIND_PASSWORD_WRONG: AuditKind.ValueType  # 6
+"""A change was refused since the password was wrong."""
+AUDIT_KIND_PASSWORD_CHANGED: AuditKind.ValueType  # 7
+"""The password was changed."""
+AUDIT_KIND_EMAIL_CHANGED: AuditKind.ValueType  # 8
+"""The e-mail address was changed."""
+AUDIT_KIND_RESET_REQUESTED: AuditKind.ValueType  # 9
+"""A link that sets a new password was asked for."""
+AUDIT_KIND_PASSWORD_RESET: AuditKind.ValueType  # 10
+"""The password was set by such a link."""
+AUDIT_KIND_EXPORTED: AuditKind.ValueType  # 11
+"""All data were exported."""
+AUDIT_KIND_DISABLED: AuditKind.ValueType  # 12
+"""An administrator disabled the account."""
+AUDIT_KIND_ENABLED: AuditKind.ValueType  # 13
+"""An administrator enabled it again."""
+AUDIT_KIND_MADE_ADMINISTRATOR: AuditKind.ValueType  # 14
+"""It was made an administrator."""
+AUDIT_KIND_INVITED: AuditKind.ValueType  # 15
+"""The account invited somebody."""
+AUDIT_KIND_INVITATION_WITHDRAWN: AuditKind.ValueType  # 16
+"""The account withdrew an invitation."""
+Global___AuditKind: _TypeAlias = AuditKind  # noqa: Y015
+
+class _RegistrationMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RegistrationModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RegistrationMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REGISTRATION_MODE_UNSPECIFIED: _RegistrationMode.ValueType  # 0
+    """Not said."""
+    REGISTRATION_MODE_OPEN: _RegistrationMode.ValueType  # 1
+    """Whoever comes."""
+    REGISTRATION_MODE_INVITATION: _RegistrationMode.ValueType  # 2
+    """Whoever has an invitation."""
+    REGISTRATION_MODE_CLOSED: _RegistrationMode.ValueType  # 3
+    """Nobody."""
+
+class RegistrationMode(_RegistrationMode, metaclass=_RegistrationModeEnumTypeWrapper):
+    """Who can register."""
+
+REGISTRATION_MODE_UNSPECIFIED: RegistrationMode.ValueType  # 0
+"""Not said."""
+REGISTRATION_MODE_OPEN: RegistrationMode.ValueType  # 1
+"""Whoever comes."""
+REGISTRATION_MODE_INVITATION: RegistrationMode.ValueType  # 2
+"""Whoever has an invitation."""
+REGISTRATION_MODE_CLOSED: RegistrationMode.ValueType  # 3
+"""Nobody."""
+Global___RegistrationMode: _TypeAlias = RegistrationMode  # noqa: Y015
+
+class _AccountEventKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AccountEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AccountEventKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACCOUNT_EVENT_KIND_UNSPECIFIED: _AccountEventKind.ValueType  # 0
+    """Not said."""
+    ACCOUNT_EVENT_KIND_SIGN_IN_REVOKED: _AccountEventKind.ValueType  # 1
+    """A sign-in was ended; device_id says which."""
+    ACCOUNT_EVENT_KIND_ACCOUNT_DISABLED: _AccountEventKind.ValueType  # 2
+    """The account was disabled: all its sign-ins have ended."""
+    ACCOUNT_EVENT_KIND_ACCOUNT_DELETED: _AccountEventKind.ValueType  # 3
+    """The account was deleted: all its sign-ins have ended."""
+    ACCOUNT_EVENT_KIND_SUBSCRIPTIONS_CHANGED: _AccountEventKind.ValueType  # 4
+    """What the account follows has changed."""
+    ACCOUNT_EVENT_KIND_ACCOUNT_CHANGED: _AccountEventKind.ValueType  # 5
+    """Fields of Account have changed."""
+
+class AccountEventKind(_AccountEventKind, metaclass=_AccountEventKindEnumTypeWrapper):
+    """What can happen to an account that others keep something about."""
+
+ACCOUNT_EVENT_KIND_UNSPECIFIED: AccountEventKind.ValueType  # 0
+"""Not said."""
+ACCOUNT_EVENT_KIND_SIGN_IN_REVOKED: AccountEventKind.ValueType  # 1
+"""A sign-in was ended; device_id says which."""
+ACCOUNT_EVENT_KIND_ACCOUNT_DISABLED: AccountEventKind.ValueType  # 2
+"""The account was disabled: all its sign-ins have ended."""
+ACCOUNT_EVENT_KIND_ACCOUNT_DELETED: AccountEventKind.ValueType  # 3
+"""The account was deleted: all its sign-ins have ended."""
+ACCOUNT_EVENT_KIND_SUBSCRIPTIONS_CHANGED: AccountEventKind.ValueType  # 4
+"""What the account follows has changed."""
+ACCOUNT_EVENT_KIND_ACCOUNT_CHANGED: AccountEventKind.ValueType  # 5
+"""Fields of Account have changed."""
+Global___AccountEventKind: _TypeAlias = AccountEventKind  # noqa: Y015
 
 @_typing.final
 class SignInKey(_message.Message):
@@ -54,13 +199,21 @@ class Account(_message.Message):
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     EMAIL_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ADMINISTRATOR_FIELD_NUMBER: _builtins.int
+    DISABLE_TIME_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """Its id."""
     email: _builtins.str
     """Its e-mail address, as it was given."""
+    administrator: _builtins.bool
+    """Whether it may call AdministrationService."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
+
+    @_builtins.property
+    def disable_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it is disabled; unset where it is not."""
 
     def __init__(
         self,
@@ -68,14 +221,42 @@ class Account(_message.Message):
         account_id: _builtins.str = ...,
         email: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        administrator: _builtins.bool = ...,
+        disable_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "disable_time", b"disable_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "create_time", b"create_time", "email", b"email"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "administrator", b"administrator", "create_time", b"create_time", "disable_time", b"disable_time", "email", b"email"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Account: _TypeAlias = Account  # noqa: Y015
+
+@_typing.final
+class Client(_message.Message):
+    """Where a call comes from, as far as the caller knows; it is kept beside what was done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    USER_AGENT_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """IP address; empty where it is not known."""
+    user_agent: _builtins.str
+    """The browser's User-Agent; what is longer than 300 characters is cut."""
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        user_agent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "user_agent", b"user_agent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Client: _TypeAlias = Client  # noqa: Y015
 
 @_typing.final
 class SignIn(_message.Message):
@@ -86,6 +267,12 @@ class SignIn(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    REMEMBERED_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """What names it to others: the SHA-256 of the sign-in id, in lower-case hex."""
+    remembered: _builtins.bool
+    """Whether it outlives the browser: 30 days from its last use, otherwise 12 hours."""
     @_builtins.property
     def key(self) -> Global___SignInKey:
         """Account and sign-in."""
@@ -96,7 +283,7 @@ class SignIn(_message.Message):
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ends unless it is used before."""
+        """When it ends unless it is used before. Use moves it: the row in the database knows best."""
 
     def __init__(
         self,
@@ -104,14 +291,176 @@ class SignIn(_message.Message):
         key: Global___SignInKey | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        device_id: _builtins.str = ...,
+        remembered: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "key", b"key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "device_id", b"device_id", "expire_time", b"expire_time", "key", b"key", "remembered", b"remembered"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SignIn: _TypeAlias = SignIn  # noqa: Y015
+
+@_typing.final
+class Device(_message.Message):
+    """A sign-in as its owner sees it in a list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    LAST_USED_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    REMEMBERED_FIELD_NUMBER: _builtins.int
+    CURRENT_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """What names it; see SignIn."""
+    remembered: _builtins.bool
+    """Whether it outlives the browser."""
+    current: _builtins.bool
+    """True for the sign-in that asks."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began."""
+
+    @_builtins.property
+    def last_used_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was last used, true to about a minute."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends unless it is used before."""
+
+    @_builtins.property
+    def client(self) -> Global___Client:
+        """Where it began."""
+
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        last_used_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        client: Global___Client | None = ...,
+        remembered: _builtins.bool = ...,
+        current: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "create_time", b"create_time", "expire_time", b"expire_time", "last_used_time", b"last_used_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "create_time", b"create_time", "current", b"current", "device_id", b"device_id", "expire_time", b"expire_time", "last_used_time", b"last_used_time", "remembered", b"remembered"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Device: _TypeAlias = Device  # noqa: Y015
+
+@_typing.final
+class AuditEvent(_message.Message):
+    """Something that was done with an account, or tried."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    kind: Global___AuditKind.ValueType
+    """What."""
+    detail: _builtins.str
+    """Particulars for people, like the new e-mail address; may be empty."""
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def client(self) -> Global___Client:
+        """From where."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___AuditKind.ValueType = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+        client: Global___Client | None = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "event_time", b"event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "detail", b"detail", "event_time", b"event_time", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditEvent: _TypeAlias = AuditEvent  # noqa: Y015
+
+@_typing.final
+class Invitation(_message.Message):
+    """Leave to register, for whoever has its token."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVITATION_ID_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    invitation_id: _builtins.str
+    """What names it in a list."""
+    email: _builtins.str
+    """The only address that can use it; empty where any can."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends."""
+
+    def __init__(
+        self,
+        *,
+        invitation_id: _builtins.str = ...,
+        email: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "email", b"email", "expire_time", b"expire_time", "invitation_id", b"invitation_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Invitation: _TypeAlias = Invitation  # noqa: Y015
+
+@_typing.final
+class AccountEvent(_message.Message):
+    """Something that happened to an account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    kind: Global___AccountEventKind.ValueType
+    """What."""
+    account_id: _builtins.str
+    """To which account."""
+    device_id: _builtins.str
+    """To which of its sign-ins; empty where it is no matter of a single one. See SignIn."""
+    def __init__(
+        self,
+        *,
+        kind: Global___AccountEventKind.ValueType = ...,
+        account_id: _builtins.str = ...,
+        device_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "device_id", b"device_id", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccountEvent: _TypeAlias = AccountEvent  # noqa: Y015
 
 @_typing.final
 class Subscription(_message.Message):
@@ -142,6 +491,66 @@ class Subscription(_message.Message):
 Global___Subscription: _TypeAlias = Subscription  # noqa: Y015
 
 @_typing.final
+class GetRegistrationRequest(_message.Message):
+    """Request of GetRegistration."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVITATION_TOKEN_FIELD_NUMBER: _builtins.int
+    invitation_token: _builtins.str
+    """The token of an invitation, if somebody has one."""
+    def __init__(
+        self,
+        *,
+        invitation_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invitation_token", b"invitation_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRegistrationRequest: _TypeAlias = GetRegistrationRequest  # noqa: Y015
+
+@_typing.final
+class GetRegistrationResponse(_message.Message):
+    """Response of GetRegistration."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    INVITED_EMAIL_FIELD_NUMBER: _builtins.int
+    MAILS_FIELD_NUMBER: _builtins.int
+    mode: Global___RegistrationMode.ValueType
+    """What the operator has set."""
+    allowed: _builtins.bool
+    """Whether RegisterAccount with this token would be let through now."""
+    first: _builtins.bool
+    """True before there is any account: the first is the administrator."""
+    invited_email: _builtins.str
+    """The only address that can use the invitation; empty where any can, or the token is not good."""
+    mails: _builtins.bool
+    """Whether links to reset a password are mailed; otherwise an administrator's command makes them."""
+    def __init__(
+        self,
+        *,
+        mode: Global___RegistrationMode.ValueType = ...,
+        allowed: _builtins.bool = ...,
+        first: _builtins.bool = ...,
+        invited_email: _builtins.str = ...,
+        mails: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "first", b"first", "invited_email", b"invited_email", "mails", b"mails", "mode", b"mode"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRegistrationResponse: _TypeAlias = GetRegistrationResponse  # noqa: Y015
+
+@_typing.final
 class RegisterAccountRequest(_message.Message):
     """Request of RegisterAccount."""
 
@@ -149,19 +558,33 @@ class RegisterAccountRequest(_message.Message):
 
     EMAIL_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
+    INVITATION_TOKEN_FIELD_NUMBER: _builtins.int
+    REMEMBER_ME_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
     email: _builtins.str
     """E-mail address, at most 254 characters."""
     password: _builtins.str
-    """Password, 10 to 200 characters."""
+    """Password, 10 to 200 characters after NFKC normalisation."""
+    invitation_token: _builtins.str
+    """Token of an invitation; needed where registration is by invitation."""
+    remember_me: _builtins.bool
+    """Whether the sign-in shall outlive the browser."""
+    @_builtins.property
+    def client(self) -> Global___Client:
+        """Where the call comes from."""
+
     def __init__(
         self,
         *,
         email: _builtins.str = ...,
         password: _builtins.str = ...,
+        invitation_token: _builtins.str = ...,
+        remember_me: _builtins.bool = ...,
+        client: Global___Client | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "password", b"password"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "email", b"email", "invitation_token", b"invitation_token", "password", b"password", "remember_me", b"remember_me"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -205,19 +628,29 @@ class CreateSignInRequest(_message.Message):
 
     EMAIL_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
+    REMEMBER_ME_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
     email: _builtins.str
     """E-mail address."""
     password: _builtins.str
     """Password."""
+    remember_me: _builtins.bool
+    """Whether the sign-in shall outlive the browser."""
+    @_builtins.property
+    def client(self) -> Global___Client:
+        """Where the call comes from."""
+
     def __init__(
         self,
         *,
         email: _builtins.str = ...,
         password: _builtins.str = ...,
+        remember_me: _builtins.bool = ...,
+        client: Global___Client | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "password", b"password"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "email", b"email", "password", b"password", "remember_me", b"remember_me"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -260,18 +693,24 @@ class RevokeSignInRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KEY_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def key(self) -> Global___SignInKey:
         """The sign-in that ends."""
+
+    @_builtins.property
+    def client(self) -> Global___Client:
+        """Where the call comes from."""
 
     def __init__(
         self,
         *,
         key: Global___SignInKey | None = ...,
+        client: Global___Client | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "key", b"key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -293,6 +732,988 @@ class RevokeSignInResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RevokeSignInResponse: _TypeAlias = RevokeSignInResponse  # noqa: Y015
+
+@_typing.final
+class GetAccountRequest(_message.Message):
+    """Request of GetAccount."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAccountRequest: _TypeAlias = GetAccountRequest  # noqa: Y015
+
+@_typing.final
+class GetAccountResponse(_message.Message):
+    """Response of GetAccount."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def account(self) -> Global___Account:
+        """The account."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the sign-in ends unless it is used before."""
+
+    def __init__(
+        self,
+        *,
+        account: Global___Account | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "expire_time", b"expire_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAccountResponse: _TypeAlias = GetAccountResponse  # noqa: Y015
+
+@_typing.final
+class ListDevicesRequest(_message.Message):
+    """Request of ListDevices."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDevicesRequest: _TypeAlias = ListDevicesRequest  # noqa: Y015
+
+@_typing.final
+class ListDevicesResponse(_message.Message):
+    """Response of ListDevices."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Device]:
+        """At most 200 sign-ins."""
+
+    def __init__(
+        self,
+        *,
+        devices: _abc.Iterable[Global___Device] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDevicesResponse: _TypeAlias = ListDevicesResponse  # noqa: Y015
+
+@_typing.final
+class RevokeDeviceRequest(_message.Message):
+    """Request of RevokeDevice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """Which sign-in."""
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    @_builtins.property
+    def client(self) -> Global___Client:
+        """Where the call comes from."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        device_id: _builtins.str = ...,
+        client: Global___Client | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "device_id", b"device_id", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeDeviceRequest: _TypeAlias = RevokeDeviceRequest  # noqa: Y015
+
+@_typing.final
+class RevokeDeviceResponse(_message.Message):
+    """Response of RevokeDevice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeDeviceResponse: _TypeAlias = RevokeDeviceResponse  # noqa: Y015
+
+@_typing.final
+class RevokeOtherDevicesRequest(_message.Message):
+    """Request of RevokeOtherDevices."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    @_builtins.property
+    def client(self) -> Global___Client:
+        """Where the call comes from."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        client: Global___Client | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeOtherDevicesRequest: _TypeAlias = RevokeOtherDevicesRequest  # noqa: Y015
+
+@_typing.final
+class RevokeOtherDevicesResponse(_message.Message):
+    """Response of RevokeOtherDevices."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVOKED_COUNT_FIELD_NUMBER: _builtins.int
+    revoked_count: _builtins.int
+    """How many were ended."""
+    def __init__(
+        self,
+        *,
+        revoked_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revoked_count", b"revoked_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeOtherDevicesResponse: _TypeAlias = RevokeOtherDevicesResponse  # noqa: Y015
+
+@_typing.final
+class ChangeEmailRequest(_message.Message):
+    """Request of ChangeEmail."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    password: _builtins.str
+    """The password as it is."""
+    email: _builtins.str
+    """The new address."""
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    @_builtins.property
+    def client(self) -> Global___Client:
+        """Where the call comes from."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        password: _builtins.str = ...,
+        email: _builtins.str = ...,
+        client: Global___Client | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "email", b"email", "key", b"key", "password", b"password"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeEmailRequest: _TypeAlias = ChangeEmailRequest  # noqa: Y015
+
+@_typing.final
+class ChangeEmailResponse(_message.Message):
+    """Response of ChangeEmail."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    SIGN_IN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def account(self) -> Global___Account:
+        """The account as it is now."""
+
+    @_builtins.property
+    def sign_in(self) -> Global___SignIn:
+        """The sign-in that takes the place of the one that asked."""
+
+    def __init__(
+        self,
+        *,
+        account: Global___Account | None = ...,
+        sign_in: Global___SignIn | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "sign_in", b"sign_in"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "sign_in", b"sign_in"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeEmailResponse: _TypeAlias = ChangeEmailResponse  # noqa: Y015
+
+@_typing.final
+class ChangePasswordRequest(_message.Message):
+    """Request of ChangePassword."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    NEW_PASSWORD_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    password: _builtins.str
+    """The password as it is."""
+    new_password: _builtins.str
+    """The new one, 10 to 200 characters after NFKC normalisation."""
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    @_builtins.property
+    def client(self) -> Global___Client:
+        """Where the call comes from."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        password: _builtins.str = ...,
+        new_password: _builtins.str = ...,
+        client: Global___Client | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "key", b"key", "new_password", b"new_password", "password", b"password"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangePasswordRequest: _TypeAlias = ChangePasswordRequest  # noqa: Y015
+
+@_typing.final
+class ChangePasswordResponse(_message.Message):
+    """Response of ChangePassword."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    SIGN_IN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def account(self) -> Global___Account:
+        """The account."""
+
+    @_builtins.property
+    def sign_in(self) -> Global___SignIn:
+        """The sign-in that takes the place of the one that asked."""
+
+    def __init__(
+        self,
+        *,
+        account: Global___Account | None = ...,
+        sign_in: Global___SignIn | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "sign_in", b"sign_in"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "sign_in", b"sign_in"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangePasswordResponse: _TypeAlias = ChangePasswordResponse  # noqa: Y015
+
+@_typing.final
+class RequestPasswordResetRequest(_message.Message):
+    """Request of RequestPasswordReset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMAIL_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    email: _builtins.str
+    """E-mail address."""
+    @_builtins.property
+    def client(self) -> Global___Client:
+        """Where the call comes from."""
+
+    def __init__(
+        self,
+        *,
+        email: _builtins.str = ...,
+        client: Global___Client | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "email", b"email"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestPasswordResetRequest: _TypeAlias = RequestPasswordResetRequest  # noqa: Y015
+
+@_typing.final
+class RequestPasswordResetResponse(_message.Message):
+    """Response of RequestPasswordReset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestPasswordResetResponse: _TypeAlias = RequestPasswordResetResponse  # noqa: Y015
+
+@_typing.final
+class ResetPasswordRequest(_message.Message):
+    """Request of ResetPassword."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    NEW_PASSWORD_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """The token of the link."""
+    new_password: _builtins.str
+    """The new password, 10 to 200 characters after NFKC normalisation."""
+    @_builtins.property
+    def client(self) -> Global___Client:
+        """Where the call comes from."""
+
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        new_password: _builtins.str = ...,
+        client: Global___Client | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "new_password", b"new_password", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetPasswordRequest: _TypeAlias = ResetPasswordRequest  # noqa: Y015
+
+@_typing.final
+class ResetPasswordResponse(_message.Message):
+    """Response of ResetPassword."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMAIL_FIELD_NUMBER: _builtins.int
+    email: _builtins.str
+    """The address that can sign in by it now."""
+    def __init__(
+        self,
+        *,
+        email: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetPasswordResponse: _TypeAlias = ResetPasswordResponse  # noqa: Y015
+
+@_typing.final
+class ListAuditEventsRequest(_message.Message):
+    """Request of ListAuditEvents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many at most, 1 to 200; 0 means 50."""
+    page_token: _builtins.str
+    """Where to go on: next_page_token of the page before."""
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditEventsRequest: _TypeAlias = ListAuditEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListAuditEventsResponse(_message.Message):
+    """Response of ListAuditEvents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty after the last."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditEvent]:
+        """What happened within the last year."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___AuditEvent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditEventsResponse: _TypeAlias = ListAuditEventsResponse  # noqa: Y015
+
+@_typing.final
+class ExportAccountRequest(_message.Message):
+    """Request of ExportAccount."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    @_builtins.property
+    def client(self) -> Global___Client:
+        """Where the call comes from."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        client: Global___Client | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportAccountRequest: _TypeAlias = ExportAccountRequest  # noqa: Y015
+
+@_typing.final
+class ExportAccountResponse(_message.Message):
+    """Response of ExportAccount."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    document: _builtins.str
+    """JSON: an object with account, sign_ins, audit_log, subscriptions and invitations."""
+    def __init__(
+        self,
+        *,
+        document: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportAccountResponse: _TypeAlias = ExportAccountResponse  # noqa: Y015
+
+@_typing.final
+class DeleteAccountRequest(_message.Message):
+    """Request of DeleteAccount."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    password: _builtins.str
+    """The password."""
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    @_builtins.property
+    def client(self) -> Global___Client:
+        """Where the call comes from."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        password: _builtins.str = ...,
+        client: Global___Client | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "key", b"key", "password", b"password"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteAccountRequest: _TypeAlias = DeleteAccountRequest  # noqa: Y015
+
+@_typing.final
+class DeleteAccountResponse(_message.Message):
+    """Response of DeleteAccount."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteAccountResponse: _TypeAlias = DeleteAccountResponse  # noqa: Y015
+
+@_typing.final
+class WatchAccountsRequest(_message.Message):
+    """Request of WatchAccounts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_VERSION_FIELD_NUMBER: _builtins.int
+    after_version: _builtins.int
+    """The version up to which the caller knows all; 0 where it knows nothing."""
+    def __init__(
+        self,
+        *,
+        after_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_version", b"after_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchAccountsRequest: _TypeAlias = WatchAccountsRequest  # noqa: Y015
+
+@_typing.final
+class WatchAccountsResponse(_message.Message):
+    """Response of WatchAccounts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    RESUMED_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """The version up to which the caller knows all after this message. It is the same on every
+    replica: whoever is cut off goes on from it, wherever.
+    """
+    resumed: _builtins.bool
+    """Of the first message alone: true where all that happened after the asked version follows.
+    False where that is no longer known, or nothing was asked: what is kept must be asked anew.
+    """
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountEvent]:
+        """What happened; none in the first message."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        resumed: _builtins.bool = ...,
+        events: _abc.Iterable[Global___AccountEvent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "resumed", b"resumed", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchAccountsResponse: _TypeAlias = WatchAccountsResponse  # noqa: Y015
+
+@_typing.final
+class ListAccountsRequest(_message.Message):
+    """Request of ListAccounts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many at most, 1 to 200; 0 means 50."""
+    page_token: _builtins.str
+    """Where to go on: next_page_token of the page before."""
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAccountsRequest: _TypeAlias = ListAccountsRequest  # noqa: Y015
+
+@_typing.final
+class AccountSummary(_message.Message):
+    """One account as an administrator sees it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    LAST_USED_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def account(self) -> Global___Account:
+        """The account."""
+
+    @_builtins.property
+    def last_used_time(self) -> _timestamp_pb2.Timestamp:
+        """When a sign-in of it was last used, true to about a minute; unset where it has none."""
+
+    def __init__(
+        self,
+        *,
+        account: Global___Account | None = ...,
+        last_used_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "last_used_time", b"last_used_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "last_used_time", b"last_used_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccountSummary: _TypeAlias = AccountSummary  # noqa: Y015
+
+@_typing.final
+class ListAccountsResponse(_message.Message):
+    """Response of ListAccounts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty after the last."""
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountSummary]:
+        """Accounts."""
+
+    def __init__(
+        self,
+        *,
+        accounts: _abc.Iterable[Global___AccountSummary] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAccountsResponse: _TypeAlias = ListAccountsResponse  # noqa: Y015
+
+@_typing.final
+class SetAccountDisabledRequest(_message.Message):
+    """Request of SetAccountDisabled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    DISABLED_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """Which account."""
+    disabled: _builtins.bool
+    """True disables, false enables."""
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    @_builtins.property
+    def client(self) -> Global___Client:
+        """Where the call comes from."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        account_id: _builtins.str = ...,
+        disabled: _builtins.bool = ...,
+        client: Global___Client | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "client", b"client", "disabled", b"disabled", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetAccountDisabledRequest: _TypeAlias = SetAccountDisabledRequest  # noqa: Y015
+
+@_typing.final
+class SetAccountDisabledResponse(_message.Message):
+    """Response of SetAccountDisabled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def account(self) -> Global___Account:
+        """The account as it is now."""
+
+    def __init__(
+        self,
+        *,
+        account: Global___Account | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetAccountDisabledResponse: _TypeAlias = SetAccountDisabledResponse  # noqa: Y015
+
+@_typing.final
+class CreateInvitationRequest(_message.Message):
+    """Request of CreateInvitation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    email: _builtins.str
+    """The only address that can use it; empty where any shall."""
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    @_builtins.property
+    def client(self) -> Global___Client:
+        """Where the call comes from."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        email: _builtins.str = ...,
+        client: Global___Client | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "email", b"email", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateInvitationRequest: _TypeAlias = CreateInvitationRequest  # noqa: Y015
+
+@_typing.final
+class CreateInvitationResponse(_message.Message):
+    """Response of CreateInvitation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVITATION_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    MAILED_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """What the link must carry; kept nowhere."""
+    mailed: _builtins.bool
+    """Whether it is being mailed."""
+    @_builtins.property
+    def invitation(self) -> Global___Invitation:
+        """The invitation."""
+
+    def __init__(
+        self,
+        *,
+        invitation: Global___Invitation | None = ...,
+        token: _builtins.str = ...,
+        mailed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["invitation", b"invitation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invitation", b"invitation", "mailed", b"mailed", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateInvitationResponse: _TypeAlias = CreateInvitationResponse  # noqa: Y015
+
+@_typing.final
+class ListInvitationsRequest(_message.Message):
+    """Request of ListInvitations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListInvitationsRequest: _TypeAlias = ListInvitationsRequest  # noqa: Y015
+
+@_typing.final
+class ListInvitationsResponse(_message.Message):
+    """Response of ListInvitations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    INVITATIONS_FIELD_NUMBER: _builtins.int
+    mode: Global___RegistrationMode.ValueType
+    """Who can register."""
+    @_builtins.property
+    def invitations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Invitation]:
+        """At most 200 invitations."""
+
+    def __init__(
+        self,
+        *,
+        mode: Global___RegistrationMode.ValueType = ...,
+        invitations: _abc.Iterable[Global___Invitation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invitations", b"invitations", "mode", b"mode"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListInvitationsResponse: _TypeAlias = ListInvitationsResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawInvitationRequest(_message.Message):
+    """Request of WithdrawInvitation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    INVITATION_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    invitation_id: _builtins.str
+    """Which invitation."""
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    @_builtins.property
+    def client(self) -> Global___Client:
+        """Where the call comes from."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        invitation_id: _builtins.str = ...,
+        client: Global___Client | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "invitation_id", b"invitation_id", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawInvitationRequest: _TypeAlias = WithdrawInvitationRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawInvitationResponse(_message.Message):
+    """Response of WithdrawInvitation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawInvitationResponse: _TypeAlias = WithdrawInvitationResponse  # noqa: Y015
 
 @_typing.final
 class AddSubscriptionRequest(_message.Message):
@@ -429,6 +1850,8 @@ class SubscriptionList(_message.Message):
     ERROR_REASON_FIELD_NUMBER: _builtins.int
     EMAIL_FIELD_NUMBER: _builtins.int
     SUBSCRIPTIONS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     error_reason: _builtins.str
     """Why there is no list, like SIGN_IN_INVALID; empty where there is one."""
     email: _builtins.str
@@ -441,6 +1864,14 @@ class SubscriptionList(_message.Message):
     def subscriptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Subscription]:
         """What the account follows, oldest first."""
 
+    @_builtins.property
+    def account(self) -> Global___Account:
+        """The account; unset where there is no list."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the sign-in ends unless it is used before; unset where there is no list."""
+
     def __init__(
         self,
         *,
@@ -448,10 +1879,12 @@ class SubscriptionList(_message.Message):
         error_reason: _builtins.str = ...,
         email: _builtins.str = ...,
         subscriptions: _abc.Iterable[Global___Subscription] | None = ...,
+        account: Global___Account | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "expire_time", b"expire_time", "key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "error_reason", b"error_reason", "key", b"key", "subscriptions", b"subscriptions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "email", b"email", "error_reason", b"error_reason", "expire_time", b"expire_time", "key", b"key", "subscriptions", b"subscriptions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

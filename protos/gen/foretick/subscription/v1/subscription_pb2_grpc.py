@@ -27,6 +27,12 @@ if _version_not_supported:
 
 class AccountServiceStub:
     """Accounts and sign-ins.
+
+    Calls that carry a key fail with UNAUTHENTICATED and reason SIGN_IN_INVALID where the sign-in is
+    unknown, revoked or expired. Calls that take a password, an e-mail address or a token of a link
+    fail with RESOURCE_EXHAUSTED and reason TOO_MANY_ATTEMPTS where the account or the client's
+    address has failed too often; metadata retry_after_seconds says when to come back. What a field
+    may not be is INVALID_ARGUMENT; metadata field names it.
     """
 
     def __init__(self, channel):
@@ -35,6 +41,11 @@ class AccountServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.GetRegistration = channel.unary_unary(
+                '/foretick.subscription.v1.AccountService/GetRegistration',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.GetRegistrationRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.GetRegistrationResponse.FromString,
+                _registered_method=True)
         self.RegisterAccount = channel.unary_unary(
                 '/foretick.subscription.v1.AccountService/RegisterAccount',
                 request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RegisterAccountRequest.SerializeToString,
@@ -50,28 +61,210 @@ class AccountServiceStub:
                 request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RevokeSignInRequest.SerializeToString,
                 response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RevokeSignInResponse.FromString,
                 _registered_method=True)
+        self.GetAccount = channel.unary_unary(
+                '/foretick.subscription.v1.AccountService/GetAccount',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.GetAccountRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.GetAccountResponse.FromString,
+                _registered_method=True)
+        self.ListDevices = channel.unary_unary(
+                '/foretick.subscription.v1.AccountService/ListDevices',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListDevicesRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListDevicesResponse.FromString,
+                _registered_method=True)
+        self.RevokeDevice = channel.unary_unary(
+                '/foretick.subscription.v1.AccountService/RevokeDevice',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RevokeDeviceRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RevokeDeviceResponse.FromString,
+                _registered_method=True)
+        self.RevokeOtherDevices = channel.unary_unary(
+                '/foretick.subscription.v1.AccountService/RevokeOtherDevices',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RevokeOtherDevicesRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RevokeOtherDevicesResponse.FromString,
+                _registered_method=True)
+        self.ChangeEmail = channel.unary_unary(
+                '/foretick.subscription.v1.AccountService/ChangeEmail',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ChangeEmailRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ChangeEmailResponse.FromString,
+                _registered_method=True)
+        self.ChangePassword = channel.unary_unary(
+                '/foretick.subscription.v1.AccountService/ChangePassword',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ChangePasswordRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ChangePasswordResponse.FromString,
+                _registered_method=True)
+        self.RequestPasswordReset = channel.unary_unary(
+                '/foretick.subscription.v1.AccountService/RequestPasswordReset',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RequestPasswordResetRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RequestPasswordResetResponse.FromString,
+                _registered_method=True)
+        self.ResetPassword = channel.unary_unary(
+                '/foretick.subscription.v1.AccountService/ResetPassword',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ResetPasswordRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ResetPasswordResponse.FromString,
+                _registered_method=True)
+        self.ListAuditEvents = channel.unary_unary(
+                '/foretick.subscription.v1.AccountService/ListAuditEvents',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListAuditEventsRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListAuditEventsResponse.FromString,
+                _registered_method=True)
+        self.ExportAccount = channel.unary_unary(
+                '/foretick.subscription.v1.AccountService/ExportAccount',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ExportAccountRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ExportAccountResponse.FromString,
+                _registered_method=True)
+        self.DeleteAccount = channel.unary_unary(
+                '/foretick.subscription.v1.AccountService/DeleteAccount',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.DeleteAccountRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.DeleteAccountResponse.FromString,
+                _registered_method=True)
+        self.WatchAccounts = channel.unary_stream(
+                '/foretick.subscription.v1.AccountService/WatchAccounts',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.WatchAccountsRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.WatchAccountsResponse.FromString,
+                _registered_method=True)
 
 
 class AccountServiceServicer:
     """Accounts and sign-ins.
+
+    Calls that carry a key fail with UNAUTHENTICATED and reason SIGN_IN_INVALID where the sign-in is
+    unknown, revoked or expired. Calls that take a password, an e-mail address or a token of a link
+    fail with RESOURCE_EXHAUSTED and reason TOO_MANY_ATTEMPTS where the account or the client's
+    address has failed too often; metadata retry_after_seconds says when to come back. What a field
+    may not be is INVALID_ARGUMENT; metadata field names it.
     """
 
+    def GetRegistration(self, request, context):
+        """Who can register now. Needs no sign-in.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RegisterAccount(self, request, context):
-        """Makes an account and signs it in.
+        """Makes an account and signs it in. The first account of all is the administrator, and can be
+        made whatever the mode.
+
+        Fails with ALREADY_EXISTS and reason EMAIL_TAKEN, with PERMISSION_DENIED and reason
+        REGISTRATION_CLOSED or INVITATION_NEEDED, or with NOT_FOUND and reason INVITATION_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateSignIn(self, request, context):
-        """Signs an account in by its e-mail address and password.
+        """Signs an account in by its e-mail address and password; each time with a new sign-in id.
+
+        Fails with UNAUTHENTICATED and reason CREDENTIALS_WRONG, the same for an unknown address, or,
+        where the password is right, with PERMISSION_DENIED and reason ACCOUNT_DISABLED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeSignIn(self, request, context):
-        """Ends a sign-in; ending one that has ended is no error.
+        """Ends a sign-in (signs out); ending one that has ended is no error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAccount(self, request, context):
+        """The account behind a sign-in, and when that ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDevices(self, request, context):
+        """The account's sign-ins that have not ended, the one used last first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeDevice(self, request, context):
+        """Ends one of the account's sign-ins; twice is no error.
+
+        Fails with NOT_FOUND and reason DEVICE_NOT_FOUND where the account never had it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeOtherDevices(self, request, context):
+        """Ends all of the account's sign-ins but the one that asks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeEmail(self, request, context):
+        """Changes the e-mail address. All sign-ins end, also the one that asks: a new one is answered.
+
+        Fails with PERMISSION_DENIED and reason PASSWORD_WRONG, or with ALREADY_EXISTS and reason
+        EMAIL_TAKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangePassword(self, request, context):
+        """Changes the password. All sign-ins end, also the one that asks: a new one is answered.
+
+        Fails with PERMISSION_DENIED and reason PASSWORD_WRONG.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RequestPasswordReset(self, request, context):
+        """Mails a link that sets a new password, where the address has an account and mail is set up.
+        The answer is the same, and as fast, whether it has one or not.
+
+        The link is SUBSCRIPTION_PUBLIC_URL/reset-password?token=TOKEN; it works once, for an hour.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetPassword(self, request, context):
+        """Sets a new password by the token of a link. All sign-ins of the account end, and none begins.
+
+        Fails with NOT_FOUND and reason RESET_TOKEN_INVALID where it was used, has expired or never was.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAuditEvents(self, request, context):
+        """What was done with the account, and tried, the latest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportAccount(self, request, context):
+        """All that is kept of the account, as one JSON document.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAccount(self, request, context):
+        """Deletes the account and everything in it.
+
+        Fails with PERMISSION_DENIED and reason PASSWORD_WRONG, or with FAILED_PRECONDITION and reason
+        LAST_ADMINISTRATOR where other accounts would be left without one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchAccounts(self, request, context):
+        """Tells whoever keeps something about accounts what changes, for all accounts. Carries no key.
+
+        The first message comes at once and says from where on events follow. An event is told within
+        half a second, whichever replica it happened on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -80,6 +273,11 @@ class AccountServiceServicer:
 
 def add_AccountServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'GetRegistration': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRegistration,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.GetRegistrationRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.GetRegistrationResponse.SerializeToString,
+            ),
             'RegisterAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.RegisterAccount,
                     request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RegisterAccountRequest.FromString,
@@ -95,6 +293,66 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RevokeSignInRequest.FromString,
                     response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RevokeSignInResponse.SerializeToString,
             ),
+            'GetAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAccount,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.GetAccountRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.GetAccountResponse.SerializeToString,
+            ),
+            'ListDevices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDevices,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListDevicesRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListDevicesResponse.SerializeToString,
+            ),
+            'RevokeDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeDevice,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RevokeDeviceRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RevokeDeviceResponse.SerializeToString,
+            ),
+            'RevokeOtherDevices': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeOtherDevices,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RevokeOtherDevicesRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RevokeOtherDevicesResponse.SerializeToString,
+            ),
+            'ChangeEmail': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeEmail,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ChangeEmailRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ChangeEmailResponse.SerializeToString,
+            ),
+            'ChangePassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangePassword,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ChangePasswordRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ChangePasswordResponse.SerializeToString,
+            ),
+            'RequestPasswordReset': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestPasswordReset,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RequestPasswordResetRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RequestPasswordResetResponse.SerializeToString,
+            ),
+            'ResetPassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetPassword,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ResetPasswordRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ResetPasswordResponse.SerializeToString,
+            ),
+            'ListAuditEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEvents,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListAuditEventsRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListAuditEventsResponse.SerializeToString,
+            ),
+            'ExportAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportAccount,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ExportAccountRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ExportAccountResponse.SerializeToString,
+            ),
+            'DeleteAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAccount,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.DeleteAccountRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.DeleteAccountResponse.SerializeToString,
+            ),
+            'WatchAccounts': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchAccounts,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.WatchAccountsRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.WatchAccountsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'foretick.subscription.v1.AccountService', rpc_method_handlers)
@@ -105,7 +363,40 @@ def add_AccountServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AccountService:
     """Accounts and sign-ins.
+
+    Calls that carry a key fail with UNAUTHENTICATED and reason SIGN_IN_INVALID where the sign-in is
+    unknown, revoked or expired. Calls that take a password, an e-mail address or a token of a link
+    fail with RESOURCE_EXHAUSTED and reason TOO_MANY_ATTEMPTS where the account or the client's
+    address has failed too often; metadata retry_after_seconds says when to come back. What a field
+    may not be is INVALID_ARGUMENT; metadata field names it.
     """
+
+    @staticmethod
+    def GetRegistration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AccountService/GetRegistration',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.GetRegistrationRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.GetRegistrationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def RegisterAccount(request,
@@ -188,6 +479,596 @@ class AccountService:
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def GetAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AccountService/GetAccount',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.GetAccountRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.GetAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDevices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AccountService/ListDevices',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListDevicesRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListDevicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AccountService/RevokeDevice',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.RevokeDeviceRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.RevokeDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeOtherDevices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AccountService/RevokeOtherDevices',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.RevokeOtherDevicesRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.RevokeOtherDevicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeEmail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AccountService/ChangeEmail',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ChangeEmailRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ChangeEmailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangePassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AccountService/ChangePassword',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ChangePasswordRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ChangePasswordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestPasswordReset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AccountService/RequestPasswordReset',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.RequestPasswordResetRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.RequestPasswordResetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetPassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AccountService/ResetPassword',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ResetPasswordRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ResetPasswordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AccountService/ListAuditEvents',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListAuditEventsRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListAuditEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AccountService/ExportAccount',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ExportAccountRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ExportAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AccountService/DeleteAccount',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.DeleteAccountRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.DeleteAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/foretick.subscription.v1.AccountService/WatchAccounts',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.WatchAccountsRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.WatchAccountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class AdministrationServiceStub:
+    """What administrators may do.
+
+    All calls fail with PERMISSION_DENIED and reason ADMINISTRATOR_ONLY for others.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.ListAccounts = channel.unary_unary(
+                '/foretick.subscription.v1.AdministrationService/ListAccounts',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListAccountsRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListAccountsResponse.FromString,
+                _registered_method=True)
+        self.SetAccountDisabled = channel.unary_unary(
+                '/foretick.subscription.v1.AdministrationService/SetAccountDisabled',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.SetAccountDisabledRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.SetAccountDisabledResponse.FromString,
+                _registered_method=True)
+        self.CreateInvitation = channel.unary_unary(
+                '/foretick.subscription.v1.AdministrationService/CreateInvitation',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreateInvitationRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreateInvitationResponse.FromString,
+                _registered_method=True)
+        self.ListInvitations = channel.unary_unary(
+                '/foretick.subscription.v1.AdministrationService/ListInvitations',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListInvitationsRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListInvitationsResponse.FromString,
+                _registered_method=True)
+        self.WithdrawInvitation = channel.unary_unary(
+                '/foretick.subscription.v1.AdministrationService/WithdrawInvitation',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.WithdrawInvitationRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.WithdrawInvitationResponse.FromString,
+                _registered_method=True)
+
+
+class AdministrationServiceServicer:
+    """What administrators may do.
+
+    All calls fail with PERMISSION_DENIED and reason ADMINISTRATOR_ONLY for others.
+    """
+
+    def ListAccounts(self, request, context):
+        """All accounts, by e-mail address.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAccountDisabled(self, request, context):
+        """Disables an account, which ends its sign-ins, or enables it again; twice is no error.
+
+        Fails with NOT_FOUND and reason ACCOUNT_NOT_FOUND, or with FAILED_PRECONDITION and reason
+        LAST_ADMINISTRATOR where no administrator would be left who can sign in.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateInvitation(self, request, context):
+        """Makes an invitation; its token is told this once.
+
+        The link is SUBSCRIPTION_PUBLIC_URL/register?invitation=TOKEN; it makes one account, within a
+        week. It is mailed where an address is given and mail is set up.
+
+        Fails with FAILED_PRECONDITION and reason REGISTRATION_CLOSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListInvitations(self, request, context):
+        """Invitations that can still be used, the latest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawInvitation(self, request, context):
+        """Withdraws an invitation; one that is gone already is no error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_AdministrationServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'ListAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccounts,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListAccountsRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListAccountsResponse.SerializeToString,
+            ),
+            'SetAccountDisabled': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAccountDisabled,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.SetAccountDisabledRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.SetAccountDisabledResponse.SerializeToString,
+            ),
+            'CreateInvitation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateInvitation,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreateInvitationRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreateInvitationResponse.SerializeToString,
+            ),
+            'ListInvitations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInvitations,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListInvitationsRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListInvitationsResponse.SerializeToString,
+            ),
+            'WithdrawInvitation': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawInvitation,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.WithdrawInvitationRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.WithdrawInvitationResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'foretick.subscription.v1.AdministrationService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('foretick.subscription.v1.AdministrationService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class AdministrationService:
+    """What administrators may do.
+
+    All calls fail with PERMISSION_DENIED and reason ADMINISTRATOR_ONLY for others.
+    """
+
+    @staticmethod
+    def ListAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AdministrationService/ListAccounts',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListAccountsRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListAccountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAccountDisabled(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AdministrationService/SetAccountDisabled',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.SetAccountDisabledRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.SetAccountDisabledResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateInvitation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AdministrationService/CreateInvitation',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreateInvitationRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreateInvitationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInvitations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AdministrationService/ListInvitations',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListInvitationsRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListInvitationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawInvitation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AdministrationService/WithdrawInvitation',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.WithdrawInvitationRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.WithdrawInvitationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class SubscriptionServiceStub:
     """Who follows which symbols.
@@ -235,7 +1116,9 @@ class SubscriptionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchListSubscriptions(self, request, context):
-        """The subscriptions of up to 200 sign-ins, each checked and answered by itself.
+        """The accounts and subscriptions of up to 200 sign-ins, each checked and answered by itself.
+
+        It is also how to ask for many at once who they are. It counts as use of the sign-ins.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -13,18 +13,100 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AccountServiceStub:
-    """Accounts and sign-ins."""
+    """Accounts and sign-ins.
+
+    Calls that carry a key fail with UNAUTHENTICATED and reason SIGN_IN_INVALID where the sign-in is
+    unknown, revoked or expired. Calls that take a password, an e-mail address or a token of a link
+    fail with RESOURCE_EXHAUSTED and reason TOO_MANY_ATTEMPTS where the account or the client's
+    address has failed too often; metadata retry_after_seconds says when to come back. What a field
+    may not be is INVALID_ARGUMENT; metadata field names it.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    GetRegistration: _aio.UnaryUnaryMultiCallable[_subscription_pb2.GetRegistrationRequest, _subscription_pb2.GetRegistrationResponse]
+    """Who can register now. Needs no sign-in."""
     RegisterAccount: _aio.UnaryUnaryMultiCallable[_subscription_pb2.RegisterAccountRequest, _subscription_pb2.RegisterAccountResponse]
-    """Makes an account and signs it in."""
+    """Makes an account and signs it in. The first account of all is the administrator, and can be
+    made whatever the mode.
+
+    Fails with ALREADY_EXISTS and reason EMAIL_TAKEN, with PERMISSION_DENIED and reason
+    REGISTRATION_CLOSED or INVITATION_NEEDED, or with NOT_FOUND and reason INVITATION_INVALID.
+    """
     CreateSignIn: _aio.UnaryUnaryMultiCallable[_subscription_pb2.CreateSignInRequest, _subscription_pb2.CreateSignInResponse]
-    """Signs an account in by its e-mail address and password."""
+    """Signs an account in by its e-mail address and password; each time with a new sign-in id.
+
+    Fails with UNAUTHENTICATED and reason CREDENTIALS_WRONG, the same for an unknown address, or,
+    where the password is right, with PERMISSION_DENIED and reason ACCOUNT_DISABLED.
+    """
     RevokeSignIn: _aio.UnaryUnaryMultiCallable[_subscription_pb2.RevokeSignInRequest, _subscription_pb2.RevokeSignInResponse]
-    """Ends a sign-in; ending one that has ended is no error."""
+    """Ends a sign-in (signs out); ending one that has ended is no error."""
+    GetAccount: _aio.UnaryUnaryMultiCallable[_subscription_pb2.GetAccountRequest, _subscription_pb2.GetAccountResponse]
+    """The account behind a sign-in, and when that ends."""
+    ListDevices: _aio.UnaryUnaryMultiCallable[_subscription_pb2.ListDevicesRequest, _subscription_pb2.ListDevicesResponse]
+    """The account's sign-ins that have not ended, the one used last first."""
+    RevokeDevice: _aio.UnaryUnaryMultiCallable[_subscription_pb2.RevokeDeviceRequest, _subscription_pb2.RevokeDeviceResponse]
+    """Ends one of the account's sign-ins; twice is no error.
+
+    Fails with NOT_FOUND and reason DEVICE_NOT_FOUND where the account never had it.
+    """
+    RevokeOtherDevices: _aio.UnaryUnaryMultiCallable[_subscription_pb2.RevokeOtherDevicesRequest, _subscription_pb2.RevokeOtherDevicesResponse]
+    """Ends all of the account's sign-ins but the one that asks."""
+    ChangeEmail: _aio.UnaryUnaryMultiCallable[_subscription_pb2.ChangeEmailRequest, _subscription_pb2.ChangeEmailResponse]
+    """Changes the e-mail address. All sign-ins end, also the one that asks: a new one is answered.
+
+    Fails with PERMISSION_DENIED and reason PASSWORD_WRONG, or with ALREADY_EXISTS and reason
+    EMAIL_TAKEN.
+    """
+    ChangePassword: _aio.UnaryUnaryMultiCallable[_subscription_pb2.ChangePasswordRequest, _subscription_pb2.ChangePasswordResponse]
+    """Changes the password. All sign-ins end, also the one that asks: a new one is answered.
+
+    Fails with PERMISSION_DENIED and reason PASSWORD_WRONG.
+    """
+    RequestPasswordReset: _aio.UnaryUnaryMultiCallable[_subscription_pb2.RequestPasswordResetRequest, _subscription_pb2.RequestPasswordResetResponse]
+    """Mails a link that sets a new password, where the address has an account and mail is set up.
+    The answer is the same, and as fast, whether it has one or not.
+
+    The link is SUBSCRIPTION_PUBLIC_URL/reset-password?token=TOKEN; it works once, for an hour.
+    """
+    ResetPassword: _aio.UnaryUnaryMultiCallable[_subscription_pb2.ResetPasswordRequest, _subscription_pb2.ResetPasswordResponse]
+    """Sets a new password by the token of a link. All sign-ins of the account end, and none begins.
+
+    Fails with NOT_FOUND and reason RESET_TOKEN_INVALID where it was used, has expired or never was.
+    """
+    ListAuditEvents: _aio.UnaryUnaryMultiCallable[_subscription_pb2.ListAuditEventsRequest, _subscription_pb2.ListAuditEventsResponse]
+    """What was done with the account, and tried, the latest first."""
+    ExportAccount: _aio.UnaryUnaryMultiCallable[_subscription_pb2.ExportAccountRequest, _subscription_pb2.ExportAccountResponse]
+    """All that is kept of the account, as one JSON document."""
+    DeleteAccount: _aio.UnaryUnaryMultiCallable[_subscription_pb2.DeleteAccountRequest, _subscription_pb2.DeleteAccountResponse]
+    """Deletes the account and everything in it.
+
+    Fails with PERMISSION_DENIED and reason PASSWORD_WRONG, or with FAILED_PRECONDITION and reason
+    LAST_ADMINISTRATOR where other accounts would be left without one.
+    """
+    WatchAccounts: _aio.UnaryStreamMultiCallable[_subscription_pb2.WatchAccountsRequest, _subscription_pb2.WatchAccountsResponse]
+    """Tells whoever keeps something about accounts what changes, for all accounts. Carries no key.
+
+    The first message comes at once and says from where on events follow. An event is told within
+    half a second, whichever replica it happened on.
+    """
 
 class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Accounts and sign-ins."""
+    """Accounts and sign-ins.
+
+    Calls that carry a key fail with UNAUTHENTICATED and reason SIGN_IN_INVALID where the sign-in is
+    unknown, revoked or expired. Calls that take a password, an e-mail address or a token of a link
+    fail with RESOURCE_EXHAUSTED and reason TOO_MANY_ATTEMPTS where the account or the client's
+    address has failed too often; metadata retry_after_seconds says when to come back. What a field
+    may not be is INVALID_ARGUMENT; metadata field names it.
+    """
+
+    @_abc_1.abstractmethod
+    def GetRegistration(
+        self,
+        request: _subscription_pb2.GetRegistrationRequest,
+        context: _aio.ServicerContext[_subscription_pb2.GetRegistrationRequest, _abc.Awaitable[_subscription_pb2.GetRegistrationResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.GetRegistrationResponse]:
+        """Who can register now. Needs no sign-in."""
 
     @_abc_1.abstractmethod
     def RegisterAccount(
@@ -32,7 +114,12 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _subscription_pb2.RegisterAccountRequest,
         context: _aio.ServicerContext[_subscription_pb2.RegisterAccountRequest, _abc.Awaitable[_subscription_pb2.RegisterAccountResponse]],
     ) -> _abc.Awaitable[_subscription_pb2.RegisterAccountResponse]:
-        """Makes an account and signs it in."""
+        """Makes an account and signs it in. The first account of all is the administrator, and can be
+        made whatever the mode.
+
+        Fails with ALREADY_EXISTS and reason EMAIL_TAKEN, with PERMISSION_DENIED and reason
+        REGISTRATION_CLOSED or INVITATION_NEEDED, or with NOT_FOUND and reason INVITATION_INVALID.
+        """
 
     @_abc_1.abstractmethod
     def CreateSignIn(
@@ -40,7 +127,11 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _subscription_pb2.CreateSignInRequest,
         context: _aio.ServicerContext[_subscription_pb2.CreateSignInRequest, _abc.Awaitable[_subscription_pb2.CreateSignInResponse]],
     ) -> _abc.Awaitable[_subscription_pb2.CreateSignInResponse]:
-        """Signs an account in by its e-mail address and password."""
+        """Signs an account in by its e-mail address and password; each time with a new sign-in id.
+
+        Fails with UNAUTHENTICATED and reason CREDENTIALS_WRONG, the same for an unknown address, or,
+        where the password is right, with PERMISSION_DENIED and reason ACCOUNT_DISABLED.
+        """
 
     @_abc_1.abstractmethod
     def RevokeSignIn(
@@ -48,9 +139,216 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _subscription_pb2.RevokeSignInRequest,
         context: _aio.ServicerContext[_subscription_pb2.RevokeSignInRequest, _abc.Awaitable[_subscription_pb2.RevokeSignInResponse]],
     ) -> _abc.Awaitable[_subscription_pb2.RevokeSignInResponse]:
-        """Ends a sign-in; ending one that has ended is no error."""
+        """Ends a sign-in (signs out); ending one that has ended is no error."""
+
+    @_abc_1.abstractmethod
+    def GetAccount(
+        self,
+        request: _subscription_pb2.GetAccountRequest,
+        context: _aio.ServicerContext[_subscription_pb2.GetAccountRequest, _abc.Awaitable[_subscription_pb2.GetAccountResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.GetAccountResponse]:
+        """The account behind a sign-in, and when that ends."""
+
+    @_abc_1.abstractmethod
+    def ListDevices(
+        self,
+        request: _subscription_pb2.ListDevicesRequest,
+        context: _aio.ServicerContext[_subscription_pb2.ListDevicesRequest, _abc.Awaitable[_subscription_pb2.ListDevicesResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.ListDevicesResponse]:
+        """The account's sign-ins that have not ended, the one used last first."""
+
+    @_abc_1.abstractmethod
+    def RevokeDevice(
+        self,
+        request: _subscription_pb2.RevokeDeviceRequest,
+        context: _aio.ServicerContext[_subscription_pb2.RevokeDeviceRequest, _abc.Awaitable[_subscription_pb2.RevokeDeviceResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.RevokeDeviceResponse]:
+        """Ends one of the account's sign-ins; twice is no error.
+
+        Fails with NOT_FOUND and reason DEVICE_NOT_FOUND where the account never had it.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeOtherDevices(
+        self,
+        request: _subscription_pb2.RevokeOtherDevicesRequest,
+        context: _aio.ServicerContext[_subscription_pb2.RevokeOtherDevicesRequest, _abc.Awaitable[_subscription_pb2.RevokeOtherDevicesResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.RevokeOtherDevicesResponse]:
+        """Ends all of the account's sign-ins but the one that asks."""
+
+    @_abc_1.abstractmethod
+    def ChangeEmail(
+        self,
+        request: _subscription_pb2.ChangeEmailRequest,
+        context: _aio.ServicerContext[_subscription_pb2.ChangeEmailRequest, _abc.Awaitable[_subscription_pb2.ChangeEmailResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.ChangeEmailResponse]:
+        """Changes the e-mail address. All sign-ins end, also the one that asks: a new one is answered.
+
+        Fails with PERMISSION_DENIED and reason PASSWORD_WRONG, or with ALREADY_EXISTS and reason
+        EMAIL_TAKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def ChangePassword(
+        self,
+        request: _subscription_pb2.ChangePasswordRequest,
+        context: _aio.ServicerContext[_subscription_pb2.ChangePasswordRequest, _abc.Awaitable[_subscription_pb2.ChangePasswordResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.ChangePasswordResponse]:
+        """Changes the password. All sign-ins end, also the one that asks: a new one is answered.
+
+        Fails with PERMISSION_DENIED and reason PASSWORD_WRONG.
+        """
+
+    @_abc_1.abstractmethod
+    def RequestPasswordReset(
+        self,
+        request: _subscription_pb2.RequestPasswordResetRequest,
+        context: _aio.ServicerContext[_subscription_pb2.RequestPasswordResetRequest, _abc.Awaitable[_subscription_pb2.RequestPasswordResetResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.RequestPasswordResetResponse]:
+        """Mails a link that sets a new password, where the address has an account and mail is set up.
+        The answer is the same, and as fast, whether it has one or not.
+
+        The link is SUBSCRIPTION_PUBLIC_URL/reset-password?token=TOKEN; it works once, for an hour.
+        """
+
+    @_abc_1.abstractmethod
+    def ResetPassword(
+        self,
+        request: _subscription_pb2.ResetPasswordRequest,
+        context: _aio.ServicerContext[_subscription_pb2.ResetPasswordRequest, _abc.Awaitable[_subscription_pb2.ResetPasswordResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.ResetPasswordResponse]:
+        """Sets a new password by the token of a link. All sign-ins of the account end, and none begins.
+
+        Fails with NOT_FOUND and reason RESET_TOKEN_INVALID where it was used, has expired or never was.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAuditEvents(
+        self,
+        request: _subscription_pb2.ListAuditEventsRequest,
+        context: _aio.ServicerContext[_subscription_pb2.ListAuditEventsRequest, _abc.Awaitable[_subscription_pb2.ListAuditEventsResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.ListAuditEventsResponse]:
+        """What was done with the account, and tried, the latest first."""
+
+    @_abc_1.abstractmethod
+    def ExportAccount(
+        self,
+        request: _subscription_pb2.ExportAccountRequest,
+        context: _aio.ServicerContext[_subscription_pb2.ExportAccountRequest, _abc.Awaitable[_subscription_pb2.ExportAccountResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.ExportAccountResponse]:
+        """All that is kept of the account, as one JSON document."""
+
+    @_abc_1.abstractmethod
+    def DeleteAccount(
+        self,
+        request: _subscription_pb2.DeleteAccountRequest,
+        context: _aio.ServicerContext[_subscription_pb2.DeleteAccountRequest, _abc.Awaitable[_subscription_pb2.DeleteAccountResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.DeleteAccountResponse]:
+        """Deletes the account and everything in it.
+
+        Fails with PERMISSION_DENIED and reason PASSWORD_WRONG, or with FAILED_PRECONDITION and reason
+        LAST_ADMINISTRATOR where other accounts would be left without one.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchAccounts(
+        self,
+        request: _subscription_pb2.WatchAccountsRequest,
+        context: _aio.ServicerContext[_subscription_pb2.WatchAccountsRequest, _abc.AsyncIterator[_subscription_pb2.WatchAccountsResponse]],
+    ) -> _abc.AsyncIterator[_subscription_pb2.WatchAccountsResponse]:
+        """Tells whoever keeps something about accounts what changes, for all accounts. Carries no key.
+
+        The first message comes at once and says from where on events follow. An event is told within
+        half a second, whichever replica it happened on.
+        """
 
 def add_AccountServiceServicer_to_server(servicer: AccountServiceServicer, server: _aio.Server) -> None: ...
+
+class AdministrationServiceStub:
+    """What administrators may do.
+
+    All calls fail with PERMISSION_DENIED and reason ADMINISTRATOR_ONLY for others.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    ListAccounts: _aio.UnaryUnaryMultiCallable[_subscription_pb2.ListAccountsRequest, _subscription_pb2.ListAccountsResponse]
+    """All accounts, by e-mail address."""
+    SetAccountDisabled: _aio.UnaryUnaryMultiCallable[_subscription_pb2.SetAccountDisabledRequest, _subscription_pb2.SetAccountDisabledResponse]
+    """Disables an account, which ends its sign-ins, or enables it again; twice is no error.
+
+    Fails with NOT_FOUND and reason ACCOUNT_NOT_FOUND, or with FAILED_PRECONDITION and reason
+    LAST_ADMINISTRATOR where no administrator would be left who can sign in.
+    """
+    CreateInvitation: _aio.UnaryUnaryMultiCallable[_subscription_pb2.CreateInvitationRequest, _subscription_pb2.CreateInvitationResponse]
+    """Makes an invitation; its token is told this once.
+
+    The link is SUBSCRIPTION_PUBLIC_URL/register?invitation=TOKEN; it makes one account, within a
+    week. It is mailed where an address is given and mail is set up.
+
+    Fails with FAILED_PRECONDITION and reason REGISTRATION_CLOSED.
+    """
+    ListInvitations: _aio.UnaryUnaryMultiCallable[_subscription_pb2.ListInvitationsRequest, _subscription_pb2.ListInvitationsResponse]
+    """Invitations that can still be used, the latest first."""
+    WithdrawInvitation: _aio.UnaryUnaryMultiCallable[_subscription_pb2.WithdrawInvitationRequest, _subscription_pb2.WithdrawInvitationResponse]
+    """Withdraws an invitation; one that is gone already is no error."""
+
+class AdministrationServiceServicer(metaclass=_abc_1.ABCMeta):
+    """What administrators may do.
+
+    All calls fail with PERMISSION_DENIED and reason ADMINISTRATOR_ONLY for others.
+    """
+
+    @_abc_1.abstractmethod
+    def ListAccounts(
+        self,
+        request: _subscription_pb2.ListAccountsRequest,
+        context: _aio.ServicerContext[_subscription_pb2.ListAccountsRequest, _abc.Awaitable[_subscription_pb2.ListAccountsResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.ListAccountsResponse]:
+        """All accounts, by e-mail address."""
+
+    @_abc_1.abstractmethod
+    def SetAccountDisabled(
+        self,
+        request: _subscription_pb2.SetAccountDisabledRequest,
+        context: _aio.ServicerContext[_subscription_pb2.SetAccountDisabledRequest, _abc.Awaitable[_subscription_pb2.SetAccountDisabledResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.SetAccountDisabledResponse]:
+        """Disables an account, which ends its sign-ins, or enables it again; twice is no error.
+
+        Fails with NOT_FOUND and reason ACCOUNT_NOT_FOUND, or with FAILED_PRECONDITION and reason
+        LAST_ADMINISTRATOR where no administrator would be left who can sign in.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateInvitation(
+        self,
+        request: _subscription_pb2.CreateInvitationRequest,
+        context: _aio.ServicerContext[_subscription_pb2.CreateInvitationRequest, _abc.Awaitable[_subscription_pb2.CreateInvitationResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.CreateInvitationResponse]:
+        """Makes an invitation; its token is told this once.
+
+        The link is SUBSCRIPTION_PUBLIC_URL/register?invitation=TOKEN; it makes one account, within a
+        week. It is mailed where an address is given and mail is set up.
+
+        Fails with FAILED_PRECONDITION and reason REGISTRATION_CLOSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListInvitations(
+        self,
+        request: _subscription_pb2.ListInvitationsRequest,
+        context: _aio.ServicerContext[_subscription_pb2.ListInvitationsRequest, _abc.Awaitable[_subscription_pb2.ListInvitationsResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.ListInvitationsResponse]:
+        """Invitations that can still be used, the latest first."""
+
+    @_abc_1.abstractmethod
+    def WithdrawInvitation(
+        self,
+        request: _subscription_pb2.WithdrawInvitationRequest,
+        context: _aio.ServicerContext[_subscription_pb2.WithdrawInvitationRequest, _abc.Awaitable[_subscription_pb2.WithdrawInvitationResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.WithdrawInvitationResponse]:
+        """Withdraws an invitation; one that is gone already is no error."""
+
+def add_AdministrationServiceServicer_to_server(servicer: AdministrationServiceServicer, server: _aio.Server) -> None: ...
 
 class SubscriptionServiceStub:
     """Who follows which symbols."""
@@ -61,7 +359,10 @@ class SubscriptionServiceStub:
     RemoveSubscription: _aio.UnaryUnaryMultiCallable[_subscription_pb2.RemoveSubscriptionRequest, _subscription_pb2.RemoveSubscriptionResponse]
     """Stops following a symbol."""
     BatchListSubscriptions: _aio.UnaryUnaryMultiCallable[_subscription_pb2.BatchListSubscriptionsRequest, _subscription_pb2.BatchListSubscriptionsResponse]
-    """The subscriptions of up to 200 sign-ins, each checked and answered by itself."""
+    """The accounts and subscriptions of up to 200 sign-ins, each checked and answered by itself.
+
+    It is also how to ask for many at once who they are. It counts as use of the sign-ins.
+    """
 
 class SubscriptionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Who follows which symbols."""
@@ -88,6 +389,9 @@ class SubscriptionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _subscription_pb2.BatchListSubscriptionsRequest,
         context: _aio.ServicerContext[_subscription_pb2.BatchListSubscriptionsRequest, _abc.Awaitable[_subscription_pb2.BatchListSubscriptionsResponse]],
     ) -> _abc.Awaitable[_subscription_pb2.BatchListSubscriptionsResponse]:
-        """The subscriptions of up to 200 sign-ins, each checked and answered by itself."""
+        """The accounts and subscriptions of up to 200 sign-ins, each checked and answered by itself.
+
+        It is also how to ask for many at once who they are. It counts as use of the sign-ins.
+        """
 
 def add_SubscriptionServiceServicer_to_server(servicer: SubscriptionServiceServicer, server: _aio.Server) -> None: ...

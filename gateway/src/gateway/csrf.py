@@ -18,7 +18,7 @@ from gateway.visitors import VISITOR, Visitor, cookie_name
 FLOW_COOKIE = "foretick_flow"
 FLOW_SECONDS = 3600
 # Before sign-in there is no sign-in id, so these are bound to the flow cookie.
-FLOW_PATHS = ("/login", "/register")
+FLOW_PATHS = ("/login", "/register", "/forgot", "/reset-password")
 _FLOW_ID = re.compile(r"[0-9a-f]{32}")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 

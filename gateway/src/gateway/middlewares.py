@@ -138,7 +138,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     if is_tls(request):
         response.headers["Strict-Transport-Security"] = _HSTS
     if response.status in (429, 503):
-        response.headers["Retry-After"] = _RETRY_AFTER_SECONDS
+        response.headers.setdefault("Retry-After", _RETRY_AFTER_SECONDS)
     if "Cache-Control" not in response.headers:
         response.headers["Cache-Control"] = "no-store"
         response.headers["Vary"] = "Accept, Cookie"

@@ -122,7 +122,7 @@ async def _watchlist(
         request,
         "subscription.html",
         status=error.status if error else 200,
-        email=subscriptions.email,
+        email=subscriptions.account.email,
         csrf_token=token,
         rows=[(row, band_bar(row, end)) for row in rows],
         scale_end=end,
@@ -147,7 +147,7 @@ def _as_json(
             "market": market_json(market, market_time) if market else None,
             "priceReason": reason_json(_reason(quotes)),
             "forecastReason": reason_json(_reason(gathered.forecasts)),
-            "email": subscriptions.email,
+            "email": subscriptions.account.email,
             "csrf_token": token,
         }
     )

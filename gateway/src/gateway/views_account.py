@@ -137,10 +137,11 @@ def own_page(
     **context: Any,
 ) -> web.Response:
     """Answer with a page of the account of whoever is signed in."""
+    status = context.pop("status", 200)
     return html_page(
         request,
         template,
-        status=error.status if error else context.pop("status", 200),
+        status=error.status if error else status,
         email=account.email,
         csrf_token=request.app[CSRF].of_sign_in(key.sign_in_id),
         account=account,

@@ -242,8 +242,8 @@ class FakeAccounts(
                 StatusCode.ALREADY_EXISTS, "EMAIL_TAKEN", "This address has an account already."
             )
         await self.end_all(email)
-        for kept in (self.passwords, self.followed):
-            kept[request.email] = kept.pop(email)  # type: ignore[index]
+        self.passwords[request.email] = self.passwords.pop(email)
+        self.followed[request.email] = self.followed.pop(email)
         return pb.ChangeEmailResponse(**self.begin(request.email, request.client))
 
     async def ChangePassword(self, request: Any, context: Any) -> Any:

@@ -25,6 +25,7 @@ from gateway.middlewares import (
     answer_errors,
     identify,
     meet_visitor,
+    tell_malformed_briefly,
 )
 from gateway.pages import setup_pages
 from gateway.settings import SETTINGS, GatewaySettings
@@ -117,6 +118,7 @@ async def running(
 
     With ``reuse_port`` other processes of this user may serve on the same port.
     """
+    logging.getLogger("aiohttp.server").addFilter(tell_malformed_briefly)
     runner = web.AppRunner(
         create_app(settings),
         access_log=None,  # it halves what the gateway can serve

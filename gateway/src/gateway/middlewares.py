@@ -6,6 +6,7 @@ import uuid
 from dataclasses import replace
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from foretick_rpc.logs import request_id
@@ -71,6 +72,16 @@ class RequestLog:
 
 
 REQUEST_LOG = web.AppKey("request_log", RequestLog)
+
+
+def tell_malformed_briefly(record: logging.LogRecord) -> bool:
+    """Make one line of what aiohttp says at length of a request that it could not even read."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.exc_info = None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.msg, record.args = "a malformed request: %s", (type(error).__name__,)
+    return True
 
 
 @web.middleware

@@ -22,6 +22,7 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "plain": wording.plain,
     "day": wording.day,
     "instant": wording.instant,
+    "date": wording.date_of,
     "device": wording.device,
     "event": wording.event,
     "wait": wording.wait,

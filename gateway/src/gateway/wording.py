@@ -122,6 +122,11 @@ def day(iso_date: str) -> str:
     return f"{parsed:%a} {parsed.day} {parsed:%b %Y}"
 
 
+def date_of(moment: datetime) -> str:
+    """Write the date of an instant in UTC, "31 Dec 2019"."""
+    return f"{moment.day} {moment:%b %Y}"
+
+
 def instant(moment: datetime) -> str:
     """Write an instant in UTC, "31 Dec 2019, 21:00 UTC"."""
-    return f"{moment.day} {moment:%b %Y}, {moment:%H:%M} UTC"
+    return f"{date_of(moment)}, {moment:%H:%M} UTC"

@@ -23,6 +23,9 @@ class Passwords:
         self._hasher = hasher
         self._dummy_hash = hasher.hash(secrets.token_urlsafe(32))
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="argon2")
+        # Whoever verifies holds it from counting the failures so far to writing down the next:
+        # however many come at once, no more pass uncounted than verify at once.
+        self.turn = asyncio.Semaphore(WORKERS)
 
     async def __aenter__(self) -> Self:
         return self

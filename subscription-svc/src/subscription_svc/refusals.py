@@ -1,5 +1,8 @@
-"""What the service refuses, in its own words; the servicer turns each into a gRPC status."""
+"""What the service refuses, in its own words; the servicers turn each into a gRPC status."""
 
+import math
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import ClassVar
 
 
@@ -7,7 +10,16 @@ class RefusalError(Exception):
     """A request that is answered with a reason. `reason` is what callers branch on."""
 
     reason: ClassVar[str]
+    message: ClassVar[str]
     field: str = ""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or self.message)
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Particulars, for programs."""
+        return {"field": self.field} if self.field else {}
 
 
 class FieldInvalidError(RefusalError):
@@ -20,32 +32,116 @@ class FieldInvalidError(RefusalError):
         self.field = field
 
 
+class TooManyAttemptsError(RefusalError):
+    """The account, or where the call comes from, has failed too often."""
+
+    reason = "TOO_MANY_ATTEMPTS"
+
+    def __init__(self, retry_after: timedelta) -> None:
+        self._seconds = max(1, math.ceil(retry_after.total_seconds()))
+        minutes = math.ceil(self._seconds / 60)
+        super().__init__(f"There were too many attempts. Try again in {minutes} min.")
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """In how many seconds the next attempt is let through."""
+        return {"retry_after_seconds": str(self._seconds)}
+
+
 class EmailTakenError(RefusalError):
     """The address has an account already."""
 
     reason = "EMAIL_TAKEN"
     field = "email"
-
-    def __init__(self) -> None:
-        super().__init__("There is already an account with this e-mail address.")
+    message = "There is already an account with this e-mail address."
 
 
 class CredentialsWrongError(RefusalError):
     """Address or password is wrong; which of the two is never said."""
 
     reason = "CREDENTIALS_WRONG"
+    message = "The e-mail address or the password is wrong."
 
-    def __init__(self) -> None:
-        super().__init__("The e-mail address or the password is wrong.")
+
+class PasswordWrongError(RefusalError):
+    """Somebody who is signed in has not given the account's password."""
+
+    reason = "PASSWORD_WRONG"
+    field = "password"
+    message = "The password is wrong."
+
+
+class AccountDisabledError(RefusalError):
+    """The password is right, but the account is disabled."""
+
+    reason = "ACCOUNT_DISABLED"
+    message = "This account is disabled. Ask an administrator."
 
 
 class SignInInvalidError(RefusalError):
     """The sign-in is unknown, another account's, revoked or expired; which is never said."""
 
     reason = "SIGN_IN_INVALID"
+    message = "You are signed out. Sign in again."
 
-    def __init__(self) -> None:
-        super().__init__("You are signed out. Sign in again.")
+
+class AdministratorOnlyError(RefusalError):
+    """The account is no administrator."""
+
+    reason = "ADMINISTRATOR_ONLY"
+    message = "Only an administrator can do this."
+
+
+class LastAdministratorError(RefusalError):
+    """No administrator who can sign in would be left."""
+
+    reason = "LAST_ADMINISTRATOR"
+    message = (
+        "This is the last administrator. Make another account administrator first: "
+        "`python -m subscription_svc administrator EMAIL`."
+    )
+
+
+class RegistrationClosedError(RefusalError):
+    """Nobody can register."""
+
+    reason = "REGISTRATION_CLOSED"
+    message = "Registration is closed."
+
+
+class InvitationNeededError(RefusalError):
+    """Registration is by invitation, and none was shown."""
+
+    reason = "INVITATION_NEEDED"
+    message = "Registration is by invitation. Ask an administrator for one."
+
+
+class InvitationInvalidError(RefusalError):
+    """The invitation was used, has expired, was withdrawn, or is for another address."""
+
+    reason = "INVITATION_INVALID"
+    message = "This invitation was used or withdrawn, has expired, or is for another address."
+
+
+class ResetTokenInvalidError(RefusalError):
+    """The link was used, has expired, or never was."""
+
+    reason = "RESET_TOKEN_INVALID"
+    message = "This link was used or has expired. Ask for a new one."
+
+
+class AccountNotFoundError(RefusalError):
+    """There is no such account."""
+
+    reason = "ACCOUNT_NOT_FOUND"
+    message = "There is no such account."
+
+
+class DeviceNotFoundError(RefusalError):
+    """The account never had such a sign-in."""
+
+    reason = "DEVICE_NOT_FOUND"
+    message = "There is no such device."
 
 
 class NotSubscribedError(RefusalError):

@@ -1,16 +1,21 @@
 """Who follows which symbols."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import Connection, func, select
 
-from foretick_rpc.database import Database, insert
+from foretick_rpc.database import insert
 from foretick_rpc.symbols import parse_symbol
-from subscription_svc import schema, sign_ins
+from subscription_svc import events, schema
+from subscription_svc.account_rows import lock_account
+from subscription_svc.admission import Admission
+from subscription_svc.events import AccountEvent, EventKind
 from subscription_svc.refusals import (
+    AccountNotFoundError,
     FieldInvalidError,
     NotSubscribedError,
     SignInInvalidError,
@@ -22,6 +27,7 @@ MAX_SUBSCRIPTIONS = 500  # an account
 MAX_KEYS = 200  # a batch
 
 _TABLE = schema.subscriptions
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class SubscriptionList:
     """The answer for one key: a list, or the reason why there is none."""
 
     key: SignInKey
-    email: str = ""
+    caller: Caller | None = None
     subscriptions: tuple[Subscription, ...] = ()
     error_reason: str = ""
 
@@ -49,16 +55,6 @@ def _symbol(text: str) -> str:
         raise FieldInvalidError("symbol", str(error)) from error
 
 
-def _lock(connection: Connection, account_id: str) -> None:
-    """Let one transaction after the other change an account's list, whichever replica it is of.
-
-    SQLite, where writes take turns anyway, ignores it. Whoever only refers to the account, as a
-    new sign-in does, isn't held up: hence `key_share`.
-    """
-    account = schema.accounts.c.account_id
-    connection.execute(select(account).where(account == account_id).with_for_update(key_share=True))
-
-
 def add(
     connection: Connection, account_id: str, symbol: str, now: datetime
 ) -> tuple[Subscription, bool]:
@@ -66,7 +62,7 @@ def add(
 
     Raises TooManySubscriptionsError, which must roll the transaction back.
     """
-    _lock(connection, account_id)
+    lock_account(connection, account_id)  # one change of a list after the other
     made = connection.execute(
         insert(connection, _TABLE)
         .values(account_id=account_id, symbol=symbol, create_time=now)
@@ -90,7 +86,7 @@ def add(
 
 def remove(connection: Connection, account_id: str, symbol: str) -> None:
     """Deletes the row. Raises NotSubscribedError."""
-    _lock(connection, account_id)
+    lock_account(connection, account_id)
     deleted = connection.execute(
         _TABLE.delete().where(_TABLE.c.account_id == account_id, _TABLE.c.symbol == symbol)
     )
@@ -114,10 +110,10 @@ def list_all(
 
 
 class Subscriptions:
-    """What SubscriptionService does. Every call checks on whose behalf it is made."""
+    """What SubscriptionService does."""
 
-    def __init__(self, database: Database, now: Clock) -> None:
-        self._database = database
+    def __init__(self, admission: Admission, now: Clock) -> None:
+        self._admission = admission
         self._now = now
 
     async def add(self, key: SignInKey, symbol: str) -> tuple[Subscription, bool]:
@@ -126,21 +122,23 @@ class Subscriptions:
         Raises SignInInvalidError, FieldInvalidError, TooManySubscriptionsError.
         """
 
-        def work(connection: Connection) -> tuple[Subscription, bool]:
+        def work(connection: Connection, caller: Caller) -> tuple[Subscription, bool]:
             now = self._now()
-            caller = sign_ins.require(connection, key, now)
-            return add(connection, caller.account_id, _symbol(symbol), now)
+            added, created = add(connection, caller.account.account_id, _symbol(symbol), now)
+            if created:
+                events.append(connection, [_changed(caller)], now)
+            return added, created
 
-        return await self._database.write(work)
+        return await self._write(key, work)
 
     async def remove(self, key: SignInKey, symbol: str) -> None:
         """Stops following. Raises SignInInvalidError, FieldInvalidError, NotSubscribedError."""
 
-        def work(connection: Connection) -> None:
-            caller = sign_ins.require(connection, key, self._now())
-            remove(connection, caller.account_id, _symbol(symbol))
+        def work(connection: Connection, caller: Caller) -> None:
+            remove(connection, caller.account.account_id, _symbol(symbol))
+            events.append(connection, [_changed(caller)], self._now())
 
-        await self._database.write(work)
+        await self._write(key, work)
 
     async def batch_list(self, keys: Sequence[SignInKey]) -> list[SubscriptionList]:
         """One answer for each key, in order; two statements in all. Raises FieldInvalidError."""
@@ -148,23 +146,25 @@ class Subscriptions:
             raise FieldInvalidError(
                 "keys", f"1 to {MAX_KEYS} sign-ins can be asked for at once, not {len(keys)}."
             )
-        now = self._now()
-
-        def work(
-            connection: Connection,
-        ) -> tuple[dict[SignInKey, Caller], dict[str, tuple[Subscription, ...]]]:
-            callers = sign_ins.check(connection, keys, now)
-            account_ids = {caller.account_id for caller in callers.values()}
-            return callers, list_all(connection, account_ids)
-
-        callers, lists = await self._database.read(work)
-        if used := sign_ins.due(callers.values(), now):
-            await self._database.write(
-                lambda connection: sign_ins.record_use(connection, used, now)
-            )
+        callers, lists = await self._admission.read_many(
+            keys,
+            lambda connection, callers: list_all(
+                connection, {caller.account.account_id for caller in callers}
+            ),
+        )
         return [
-            SubscriptionList(key, caller.email, lists[caller.account_id])
+            SubscriptionList(key, caller, lists[caller.account.account_id])
             if (caller := callers.get(key))
             else SubscriptionList(key, error_reason=SignInInvalidError.reason)
             for key in keys
         ]
+
+    async def _write(self, key: SignInKey, work: Callable[[Connection, Caller], T]) -> T:
+        try:
+            return await self._admission.write(key, work)
+        except AccountNotFoundError:  # deleted since the sign-in was checked
+            raise SignInInvalidError from None
+
+
+def _changed(caller: Caller) -> AccountEvent:
+    return AccountEvent(EventKind.SUBSCRIPTIONS_CHANGED, caller.account.account_id)

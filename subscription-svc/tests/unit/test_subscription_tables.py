@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -12,7 +13,12 @@ from sqlalchemy.pool import StaticPool
 from foretick_rpc.database import Database, migrate, open_database
 from foretick_rpc.testing import schema_differences
 from subscription_svc import schema, sign_ins, subscriptions
-from subscription_svc.accounts import find_account, insert_account, replace_password_hash
+from subscription_svc.account_rows import (
+    find_credentials,
+    insert_account,
+    replace_password_hash,
+)
+from subscription_svc.admission import Admission, require
 from subscription_svc.credentials import EmailAddress
 from subscription_svc.refusals import (
     EmailTakenError,
@@ -84,14 +90,14 @@ def test_a_hash_is_only_replaced_while_it_is_the_one_that_was_verified(
     connection: Connection,
 ) -> None:
     make_account(connection)
-    found = find_account(connection, "ann@x.test")
+    found = find_credentials(connection, "ann@x.test")
     assert found is not None
-    account, password_hash = found
-    assert password_hash == "hash"
-    replace_password_hash(connection, account, "hash", "new")
-    replace_password_hash(connection, account, "hash", "too late")
-    assert find_account(connection, "ann@x.test") == (account, "new")
-    assert find_account(connection, "bob@x.test") is None
+    assert found.password_hash == "hash"
+    assert "hash" not in repr(found).replace("password_hash", "")
+    replace_password_hash(connection, found, "new")
+    replace_password_hash(connection, found, "too late")
+    assert find_credentials(connection, "ann@x.test") == replace(found, password_hash="new")
+    assert find_credentials(connection, "bob@x.test") is None
 
 
 def test_sign_in_ids_are_random_secrets(connection: Connection) -> None:
@@ -101,34 +107,42 @@ def test_sign_in_ids_are_random_secrets(connection: Connection) -> None:
     assert keys[0].sign_in_id not in repr(keys[0])
 
 
-def test_expiry_is_exact_and_slides_with_use(connection: Connection) -> None:
-    sign_in = sign_ins.begin(connection, make_account(connection), NOW)
+@pytest.mark.parametrize(
+    ("remembered", "lasts"), [(False, timedelta(hours=12)), (True, timedelta(days=30))]
+)
+def test_expiry_is_exact_and_slides_with_use(
+    connection: Connection, remembered: bool, lasts: timedelta
+) -> None:
+    sign_in = sign_ins.begin(connection, make_account(connection), NOW, remembered=remembered)
+    assert sign_in.expire_time == NOW + lasts
     last = sign_in.expire_time - timedelta(microseconds=1)
-    assert sign_ins.check(connection, [sign_in.key], last)
     assert not sign_ins.check(connection, [sign_in.key], sign_in.expire_time)
     with pytest.raises(SignInInvalidError):
-        sign_ins.require(connection, sign_in.key, sign_in.expire_time)
-    caller = sign_ins.require(connection, sign_in.key, last)
-    assert caller.email == "ann@x.test"
-    assert sign_ins.check(connection, [sign_in.key], last + timedelta(days=29))
+        require(connection, sign_in.key, sign_in.expire_time)
+    caller = require(connection, sign_in.key, last)
+    assert caller.account.email == "ann@x.test"
+    sign_ins.record_use(connection, [caller.sign_in_hash], last)
+    assert require(connection, sign_in.key, last).expire_time == last + lasts
+    assert not sign_ins.check(connection, [sign_in.key], last + lasts)
+    sign_ins.record_use(connection, [caller.sign_in_hash], last + lasts)  # too late
+    assert not sign_ins.check(connection, [sign_in.key], last + lasts)
 
 
 def test_a_revoked_sign_in_is_not_prolonged(connection: Connection) -> None:
     sign_in = sign_ins.begin(connection, make_account(connection), NOW)
-    callers = sign_ins.check(connection, [sign_in.key], NOW)
-    sign_ins.revoke(connection, sign_in.key, NOW)
-    sign_ins.record_use(connection, list(callers.values()), NOW + timedelta(days=1))
+    sign_ins.revoke(connection, sign_in.key.account_id, NOW)
+    sign_ins.record_use(connection, [sign_in.device_id], NOW + timedelta(hours=1))
     expire_time = connection.execute(select(schema.sign_ins.c.expire_time)).scalar_one()
     assert expire_time == sign_in.expire_time
 
 
-@pytest.mark.parametrize(("minutes", "count"), [(0, 0), (59, 0), (60, 1), (6000, 1)])
-def test_use_is_due_for_recording_after_an_hour(
-    connection: Connection, minutes: int, count: int
+@pytest.mark.parametrize(("seconds", "count"), [(0, 0), (59, 0), (60, 1), (6000, 1)])
+def test_use_is_due_for_recording_after_a_minute(
+    connection: Connection, seconds: int, count: int
 ) -> None:
     sign_in = sign_ins.begin(connection, make_account(connection), NOW)
     callers = sign_ins.check(connection, [sign_in.key], NOW).values()
-    assert len(sign_ins.due(callers, NOW + timedelta(minutes=minutes))) == count
+    assert len(sign_ins.due(callers, NOW + timedelta(seconds=seconds))) == count
 
 
 def test_subscriptions_of_an_account(connection: Connection) -> None:
@@ -170,15 +184,18 @@ async def test_times_come_back_the_same_from_a_database(database: Database) -> N
         return account_id, subscriptions.add(connection, account_id, "AAPL", local)[0].create_time
 
     account_id, returned = await database.write(keep)
-    found = await database.read(lambda connection: find_account(connection, "ann@x.test"))
+    found = await database.read(lambda connection: find_credentials(connection, "ann@x.test"))
     assert found is not None
     listed = await database.read(lambda c: subscriptions.list_all(c, {account_id})[account_id])
-    for time in (returned, found[0].create_time, listed[0].create_time):
+    for time in (returned, found.account.create_time, listed[0].create_time):
         assert time == local
         assert time.tzinfo is UTC
 
 
 async def test_a_batch_takes_two_statements_whatever_its_size(database: Database) -> None:
+    def now() -> datetime:
+        return NOW
+
     def fill(connection: Connection) -> list[SignInKey]:
         keys = []
         for n in range(200):
@@ -189,11 +206,8 @@ async def test_a_batch_takes_two_statements_whatever_its_size(database: Database
 
     keys = await database.write(fill)
     with noting_statements() as statements:
-        answers = await Subscriptions(database, lambda: NOW).batch_list(keys)
+        answers = await Subscriptions(Admission(database, now), now).batch_list(keys)
     assert [[s.symbol for s in answer.subscriptions] for answer in answers] == [
         [f"S{n}"] for n in range(200)
     ]
     assert statements == ["SELECT", "SELECT"]
-    with noting_statements() as statements:
-        await Subscriptions(database, lambda: NOW + timedelta(hours=1)).batch_list(keys)
-    assert statements == ["SELECT", "SELECT", "UPDATE"]

@@ -25,7 +25,6 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "date": wording.date_of,
     "device": wording.device,
     "event": wording.event,
-    "wait": wording.wait,
 }
 
 # Floats that JSON has no form for are a fault here, not something to send.

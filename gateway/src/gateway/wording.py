@@ -81,12 +81,6 @@ def event(kind: str) -> str:
     return EVENTS.get(kind, kind.replace("_", " "))
 
 
-def wait(seconds: int) -> str:
-    """Say how long to wait, "40 seconds", "3 minutes"."""
-    count, unit = (seconds, "second") if seconds < 120 else (-(-seconds // 60), "minute")
-    return f"{count} {unit}{'' if count == 1 else 's'}"
-
-
 def price(value: float | None, decimals: int = 2) -> str:
     """Write a price with its decimals and thousands apart, "1,234.50"; a dash for None."""
     return DASH if value is None else f"{value:,.{max(0, min(decimals, 10))}f}".replace("-", MINUS)

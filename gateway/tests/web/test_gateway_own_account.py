@@ -302,7 +302,7 @@ async def test_too_many_attempts_say_when_to_come_back(anyone: Any, services: An
         services.accounts.fail_next = AppError(
             StatusCode.RESOURCE_EXHAUSTED,
             "TOO_MANY_ATTEMPTS",
-            "Too many attempts.",
+            "Too many attempts. Try again in 3 min.",
             retry_after_seconds="180",
         )
         answer = await anyone.post(path, **fields)
@@ -310,4 +310,4 @@ async def test_too_many_attempts_say_when_to_come_back(anyone: Any, services: An
         if anyone.is_program:
             assert answer.error["reason"] == "TOO_MANY_ATTEMPTS"
         else:
-            assert "Too many attempts. Try again in 3 minutes." in answer.text
+            assert "Too many attempts. Try again in 3 min." in answer.text

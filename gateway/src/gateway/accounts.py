@@ -28,7 +28,7 @@ from gateway.model import (
 Q = TypeVar("Q")
 R = TypeVar("R")
 
-PASSWORD_SECONDS = 15.0  # passwords are hashed one after another, a tenth of a second each
+PASSWORD_SECONDS = 30.0  # passwords are hashed one after another, a tenth of a second each
 WATCH_SECONDS = 900.0
 PAGE_SIZE = 50
 

@@ -16,8 +16,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from gateway.access import require_sign_in
-from gateway.accounts import ACCOUNTS
 from gateway.app import create_app
+from gateway.backends import BACKENDS
 from gateway.settings import GatewaySettings
 from gateway.streams import OPEN_STREAMS
 from stack import PASSWORD, Stack, Visitor, eventually
@@ -166,7 +166,7 @@ async def stay_open(request: web.Request) -> web.StreamResponse:
     key = await require_sign_in(request)
     response = web.StreamResponse()
     async with request.app[OPEN_STREAMS].kept(request, key):
-        await request.app[ACCOUNTS].account(key)
+        await request.app[BACKENDS].account(key)
         await response.prepare(request)
         await response.write(b"open\n")
         await asyncio.Event().wait()

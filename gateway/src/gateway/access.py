@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp_security.abc import AbstractAuthorizationPolicy
 from aiohttp_session import get_session, new_session
 
-from gateway.accounts import ACCOUNTS
+from gateway.backends import BACKENDS
 from gateway.model import Account, SignIn, SignInKey
 from gateway.problems import RequestError, SignedOutError
 from gateway.sign_in_cookie import LASTING
@@ -74,7 +74,7 @@ async def require_sign_in(request: web.Request) -> SignInKey:
 async def require_administrator(request: web.Request) -> tuple[SignInKey, Account]:
     """Return sign-in and account of an administrator; raises `RequestError` 403 for others."""
     key = await require_sign_in(request)
-    account = await request.app[ACCOUNTS].account(key)
+    account = await request.app[BACKENDS].account(key)
     if not await aiohttp_security.permits(request, Permission.ADMINISTER, account):
         raise RequestError(403, "ADMINISTRATOR_ONLY", "This page is for administrators.")
     return key, account

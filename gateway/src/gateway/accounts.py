@@ -71,11 +71,6 @@ class Accounts:
         request = pb.RevokeSignInRequest(key=key_message(key), client=_client(client))
         await _ask(self._stub.RevokeSignIn, request)
 
-    async def account(self, key: SignInKey) -> Account:
-        """Get the account behind a sign-in."""
-        request = pb.GetAccountRequest(key=key_message(key))
-        return answers.account((await _ask(self._stub.GetAccount, request)).account)
-
     async def devices(self, key: SignInKey) -> list[Device]:
         """List the account's sign-ins, the one used last first."""
         request = pb.ListDevicesRequest(key=key_message(key))

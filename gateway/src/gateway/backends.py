@@ -19,11 +19,13 @@ from foretick_rpc.client import open_channel
 from gateway import answers
 from gateway.accounts import ACCOUNTS, ADMINISTRATION, Accounts, Administration
 from gateway.calls import PREDICTION, QUOTE, READ_SECONDS, SUBSCRIPTION, answered, key_message
-from gateway.model import Forecasts, Instrument, Market, Quotes, SignInKey, Subscriptions
+from gateway.coalescing import Coalesced
+from gateway.model import Account, Forecasts, Instrument, Market, Quotes, SignInKey, Subscriptions
 from gateway.problems import SignedOutError, internal_error
 from gateway.settings import SETTINGS
 
 HEALTH_SECONDS = 1.0
+MOST_KEYS = 200  # that the contract takes at once
 
 
 class Backends:
@@ -38,13 +40,12 @@ class Backends:
             QUOTE: HealthStub(quote),
             PREDICTION: HealthStub(prediction),
         }
+        self._lists = Coalesced(self._subscription_lists, MOST_KEYS)
         self._market: Market | None = None
 
     async def subscriptions(self, key: SignInKey) -> Subscriptions:
         """List what the account follows; raises `SignedOutError` where the sign-in has ended."""
-        request = subscription_pb2.BatchListSubscriptionsRequest(keys=[key_message(key)])
-        call = self._subscriptions.BatchListSubscriptions(request, timeout=READ_SECONDS)
-        (answer,) = (await answered(SUBSCRIPTION, call)).lists
+        answer = await self._lists.get(key)
         if answer.error_reason == "SIGN_IN_INVALID":
             raise SignedOutError
         if answer.error_reason:
@@ -52,6 +53,18 @@ class Backends:
         return Subscriptions(
             answers.account(answer.account), tuple(each.symbol for each in answer.subscriptions)
         )
+
+    async def account(self, key: SignInKey) -> Account:
+        """Get the account of a sign-in; raises `SignedOutError` where it has ended."""
+        return (await self.subscriptions(key)).account
+
+    async def _subscription_lists(
+        self, keys: Sequence[SignInKey]
+    ) -> Sequence[subscription_pb2.SubscriptionList]:
+        messages = [key_message(key) for key in keys]
+        request = subscription_pb2.BatchListSubscriptionsRequest(keys=messages)
+        call = self._subscriptions.BatchListSubscriptions(request, timeout=READ_SECONDS)
+        return (await answered(SUBSCRIPTION, call)).lists
 
     async def add_subscription(self, key: SignInKey, symbol: str) -> bool:
         """Follow a symbol; False where it was followed already."""

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from gateway.access import forget_sign_in, remember_sign_in, require_sign_in
 from gateway.accounts import ACCOUNTS
+from gateway.backends import BACKENDS
 from gateway.csrf import CSRF
 from gateway.forms import query_text, read_form
 from gateway.model import Account, AuditEvent, Device, SignIn, SignInKey
@@ -23,7 +24,7 @@ _LONGEST_ADDRESS = 254
 async def account_page(request: web.Request) -> web.Response:
     """GET /account."""
     key = await require_sign_in(request)
-    account = await request.app[ACCOUNTS].account(key)
+    account = await request.app[BACKENDS].account(key)
     if wants_json(request):
         token = request.app[CSRF].of_sign_in(key.sign_in_id)
         return json_page({**account_json(account), "csrf_token": token})
@@ -60,8 +61,9 @@ async def change_password(request: web.Request) -> web.Response:
 async def devices_page(request: web.Request) -> web.Response:
     """GET /account/devices."""
     key = await require_sign_in(request)
-    accounts = request.app[ACCOUNTS]
-    account, devices = await asyncio.gather(accounts.account(key), accounts.devices(key))
+    account, devices = await asyncio.gather(
+        request.app[BACKENDS].account(key), request.app[ACCOUNTS].devices(key)
+    )
     if wants_json(request):
         token = request.app[CSRF].of_sign_in(key.sign_in_id)
         content = {"devices": [_device_json(each) for each in devices], "csrf_token": token}
@@ -91,9 +93,9 @@ async def revoke_other_devices(request: web.Request) -> web.Response:
 async def log_page(request: web.Request) -> web.Response:
     """GET /account/log."""
     key = await require_sign_in(request)
-    accounts = request.app[ACCOUNTS]
     account, (events, next_page) = await asyncio.gather(
-        accounts.account(key), accounts.audit_events(key, query_text(request, "page"))
+        request.app[BACKENDS].account(key),
+        request.app[ACCOUNTS].audit_events(key, query_text(request, "page")),
     )
     if wants_json(request):
         content = {"events": [_event_json(each) for each in events], "nextPage": next_page or None}
@@ -112,7 +114,7 @@ async def export(request: web.Request) -> web.Response:
 async def delete_page(request: web.Request) -> web.Response:
     """GET /account/delete."""
     key = await require_sign_in(request)
-    return own_page(request, "delete.html", key, await request.app[ACCOUNTS].account(key))
+    return own_page(request, "delete.html", key, await request.app[BACKENDS].account(key))
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -170,7 +172,7 @@ async def _refused(
     error.field = error.field or _FIELD_OF_REASON.get(error.reason)
     if wants_json(request) or error.status >= 500 or isinstance(error, SignedOutError):
         raise error
-    account = await request.app[ACCOUNTS].account(key)
+    account = await request.app[BACKENDS].account(key)
     return own_page(request, template, key, account, error=error, **context)
 
 

@@ -199,10 +199,6 @@ class FakeAccounts(
         await self.end(request.key.sign_in_id)
         return pb.RevokeSignInResponse()
 
-    async def GetAccount(self, request: Any, context: Any) -> Any:
-        self.note("GetAccount")
-        return pb.GetAccountResponse(account=self.account(self.caller(request.key)))
-
     async def ListDevices(self, request: Any, context: Any) -> Any:
         self.note("ListDevices")
         email = self.caller(request.key)

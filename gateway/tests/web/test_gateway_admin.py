@@ -23,7 +23,7 @@ async def test_administration_is_for_administrators(anyone: Any, services: Any) 
     for answer in answers:
         assert answer.status == 403
         assert "for administrators" in answer.text
-    assert set(services.accounts.calls) == {"GetAccount"}
+    assert set(services.accounts.calls) == {"BatchListSubscriptions"}
     assert 'href="/admin"' not in (await anyone.get("/account")).text
 
 

@@ -63,6 +63,21 @@ async def open_database(url: str, package: str) -> AsyncIterator[Database]:
             yield postgres_database
 
 
+@asynccontextmanager
+async def open_beside(url: str, package: str) -> AsyncIterator[Database]:
+    """The same for a command, which may also write, while the service has its database open.
+
+    Nothing is migrated. Raises StartupError as above, and where there are no tables yet.
+    """
+    address = _address(url)
+    if address.get_backend_name() == "sqlite":
+        async with SqliteDatabase.opened_beside(address, package) as sqlite_database:
+            yield sqlite_database
+    else:
+        async with open_postgres(address, package) as postgres_database:
+            yield postgres_database
+
+
 async def migrate(url: str, package: str) -> None:
     """Bring the tables at `url` to what the code needs. Raises StartupError as above."""
     address = _address(url)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from foretick_rpc.errors import StartupError
-from foretick_rpc.migrations import upgrade
+from foretick_rpc.migrations import revisions, upgrade
 
 T = TypeVar("T")
 _READERS = 4
@@ -43,11 +43,40 @@ class SqliteDatabase:
         with _locked(path):
             engine = _engine(address)
             await asyncio.to_thread(_migrate, engine, package)
-            database = cls(engine)
-            try:
+            async with cls._over(engine) as database:
                 yield database
-            finally:
-                await asyncio.to_thread(database._close)
+
+    @classmethod
+    @asynccontextmanager
+    async def opened_beside(cls, address: URL, package: str) -> AsyncIterator[Self]:
+        """Open the file as it is, for the few short transactions of a command.
+
+        SQLite itself lets processes write in turns. Raises StartupError where the file, or its
+        tables, are not what the code needs.
+        """
+        path = Path(address.database or "")
+        if not await asyncio.to_thread(path.exists):
+            raise StartupError(f"there is no database {path}: start the service first")
+        async with cls._over(_engine(address)) as database:
+            try:
+                tables = await database.read(lambda connection: revisions(connection, package))
+            except DatabaseError as error:
+                raise StartupError(f"{path} cannot be read: {error.orig}") from error
+            if tables.found != tables.wanted:
+                raise StartupError(
+                    f"the tables of {path} are at revision {tables.found or 'none'} and this "
+                    f"version needs {tables.wanted}: start the service first"
+                )
+            yield database
+
+    @classmethod
+    @asynccontextmanager
+    async def _over(cls, engine: Engine) -> AsyncIterator[Self]:
+        database = cls(engine)
+        try:
+            yield database
+        finally:
+            await asyncio.to_thread(database._close)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction of its own, in a reader's thread."""

@@ -1,10 +1,8 @@
-"""Starts the service, or does what is asked: python -m subscription_svc [migrate|doctor]."""
+"""Starts the service, or does what is asked: python -m subscription_svc [COMMAND]."""
 
 import sys
 
-from foretick_rpc.commands import run_service
-from subscription_svc.app import running
-from subscription_svc.settings import SubscriptionSettings
+from subscription_svc.cli import main
 
 if __name__ == "__main__":
-    sys.exit(run_service(SubscriptionSettings, running, "subscription_svc"))
+    sys.exit(main(sys.argv[1:]))

@@ -18,7 +18,7 @@ from subscription_svc.refusals import (
     EmailTakenError,
     LastAdministratorError,
 )
-from subscription_svc.schema import accounts, sign_ins
+from subscription_svc.schema import accounts, audit_events, invitations, sign_ins
 
 _TABLE = accounts.c
 
@@ -182,6 +182,18 @@ def _set_credentials(connection: Connection, account_id: str, **values: str) -> 
         .where(_TABLE.account_id == account_id)
         .values(credentials_version=version, **values)
     )
+
+
+def forget_address(connection: Connection, email_key: str) -> None:
+    """Deletes what names an address without being an account's: it gets or had an account."""
+    for table, names in (
+        (
+            audit_events,
+            (audit_events.c.subject == subject_of(email_key)) & audit_events.c.account_id.is_(None),
+        ),
+        (invitations, invitations.c.email_key == email_key),
+    ):
+        connection.execute(table.delete().where(names))
 
 
 def set_standing(

@@ -10,6 +10,7 @@ from subscription_svc.account_rows import (
     Account,
     any_account,
     find_account,
+    forget_address,
     insert_account,
     lock_verified,
     replace_password_hash,
@@ -190,6 +191,7 @@ class Accounts:
         if leave.invitation is not None:
             invitations.use_up(connection, leave.invitation)
         account = insert_account(connection, address, password_hash, now, administrator=leave.first)
+        forget_address(connection, address.key)
         audit.record(connection, account.entry(AuditKind.REGISTERED, given.client, now))
         return account, sign_ins.begin(
             connection, account.account_id, now, given.client, remembered=given.remember_me

@@ -10,6 +10,7 @@ from subscription_svc import audit, events, invitations, schema, sign_ins, subsc
 from subscription_svc.account_rows import (
     Account,
     Credentials,
+    forget_address,
     has_others,
     lock_account,
     lock_verified,
@@ -86,6 +87,8 @@ class Ownership:
         def work(connection: Connection, caller: Caller) -> tuple[Account, SignIn]:
             _hold(connection, caller, verified)
             set_email(connection, caller.account.account_id, address)
+            for email_key in (caller.account.email_key, address.key):
+                forget_address(connection, email_key)
             detail = f"{caller.account.email} → {address.given}"[:300]
             return self._renewed(connection, caller, client, AuditKind.EMAIL_CHANGED, detail)
 
@@ -203,13 +206,8 @@ def _delete(connection: Connection, account: Account, now: datetime) -> None:
         require_other_administrator(connection, account)
     told = AccountEvent(EventKind.ACCOUNT_DELETED, account.account_id)
     events.append(connection, [told], now)
-    # The rest of what is the account's goes with it; these rows may be without one.
-    connection.execute(
-        schema.audit_events.delete().where(schema.audit_events.c.subject == account.subject)
-    )
-    connection.execute(
-        schema.invitations.delete().where(schema.invitations.c.email_key == account.email_key)
-    )
+    forget_address(connection, account.email_key)
+    # All else that is the account's goes with it.
     connection.execute(
         schema.accounts.delete().where(schema.accounts.c.account_id == account.account_id)
     )

@@ -1,9 +1,11 @@
 """The real service over a real channel: cheap hashes that are counted, a clock that is set."""
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -16,6 +18,7 @@ from grpc.aio import AioRpcError
 from foretick.subscription.v1 import subscription_pb2 as pb
 from foretick.subscription.v1.subscription_pb2_grpc import (
     AccountServiceStub,
+    AdministrationServiceStub,
     SubscriptionServiceStub,
 )
 from foretick_rpc.database import migrate
@@ -83,7 +86,8 @@ def rows(database_url: str) -> Rows:
 
     async def executed(sql: str) -> list[tuple[Any, ...]]:
         if database_url.startswith("sqlite"):
-            with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as connection:
+            path = database_url.removeprefix("sqlite:///")
+            with closing(sqlite3.connect(path)) as connection, connection:
                 return connection.execute(sql).fetchall()
         postgres = await asyncpg.connect(database_url)
         try:
@@ -95,15 +99,36 @@ def rows(database_url: str) -> Rows:
 
 
 @pytest.fixture
+def recorded(rows: Rows) -> Callable[..., Awaitable[None]]:
+    """Waits until sign-ins, by their hashes, were last used at these times.
+
+    Uses are written down after the answer.
+    """
+
+    def time_of(value: str | datetime) -> datetime:
+        return datetime.fromisoformat(f"{value}+00:00") if isinstance(value, str) else value
+
+    async def until(*times: datetime) -> None:
+        async with asyncio.timeout(10):
+            while [  # noqa: ASYNC110 - nobody is told when it is done
+                time_of(row[0])
+                for row in await rows("SELECT last_used_time FROM sign_ins ORDER BY sign_in_hash")
+            ] != list(times):
+                await asyncio.sleep(0)  # lets the service's tasks go on
+
+    return until
+
+
+@pytest.fixture
 def start_on(hasher: CountingHasher, clock: SetClock) -> Running:
     """Starts the service on the database of a URL."""
 
     @asynccontextmanager
     async def started(
-        database_url: str, hasher: PasswordHasher | None = hasher
+        database_url: str, hasher: PasswordHasher | None = hasher, **given: Any
     ) -> AsyncIterator[RpcServer]:
         settings = SubscriptionSettings(
-            service_token=SERVICE_TOKEN, listen="127.0.0.1:0", database_url=database_url
+            service_token=SERVICE_TOKEN, listen="127.0.0.1:0", database_url=database_url, **given
         )
         await migrate(settings.database, "subscription_svc")
         async with running(settings, hasher=hasher, now=clock) as server:
@@ -116,6 +141,75 @@ def start_on(hasher: CountingHasher, clock: SetClock) -> Running:
 def start(database_url: str, start_on: Running) -> Running:
     """Starts the service; more than once in a row where a test wants to see it restart."""
     return partial(start_on, database_url)
+
+
+@dataclass(frozen=True)
+class Stubs:
+    """The three services of one process."""
+
+    accounts: AccountServiceStub
+    administration: AdministrationServiceStub
+    subscriptions: SubscriptionServiceStub
+
+    async def register(self, email: str = "ann@x.test", **more: Any) -> pb.RegisterAccountResponse:
+        request = pb.RegisterAccountRequest(email=email, password="correct horse", **more)
+        return await self.accounts.RegisterAccount(request)
+
+    async def sign_in(self, email: str = "ann@x.test", **more: Any) -> pb.CreateSignInResponse:
+        request = pb.CreateSignInRequest(
+            **{"email": email, "password": "correct horse"} | more  # type: ignore[arg-type]
+        )
+        return await self.accounts.CreateSignIn(request)
+
+    async def state(self, key: pb.SignInKey) -> str:
+        """Why a sign-in is not good, as every call would say; empty where it is."""
+        request = pb.BatchListSubscriptionsRequest(keys=[key])
+        return (await self.subscriptions.BatchListSubscriptions(request)).lists[0].error_reason
+
+    async def log(self, key: pb.SignInKey) -> list[pb.AuditEvent]:
+        request = pb.ListAuditEventsRequest(key=key, page_size=200)
+        return list((await self.accounts.ListAuditEvents(request)).events)
+
+
+@asynccontextmanager
+async def stubs_of(server: RpcServer) -> AsyncIterator[Stubs]:
+    """A channel to a process of the service, with retries of no call."""
+    async with calling(server, pb.DESCRIPTOR.services_by_name["AccountService"]) as channel:
+        yield Stubs(
+            AccountServiceStub(channel),
+            AdministrationServiceStub(channel),
+            SubscriptionServiceStub(channel),
+        )
+
+
+@pytest.fixture
+def open_on(start_on: Running) -> Callable[..., AbstractAsyncContextManager[Stubs]]:
+    """Starts the service on the database of a URL, and opens a channel to it."""
+
+    @asynccontextmanager
+    async def opened(database_url: str) -> AsyncIterator[Stubs]:
+        async with start_on(database_url) as server, stubs_of(server) as stubs:
+            yield stubs
+
+    return opened
+
+
+@pytest.fixture
+def open_stubs(start: Running) -> Callable[..., AbstractAsyncContextManager[Stubs]]:
+    """Starts the service with the settings that are given, and opens a channel to it."""
+
+    @asynccontextmanager
+    async def opened(**given: Any) -> AsyncIterator[Stubs]:
+        async with start(**given) as server, stubs_of(server) as stubs:
+            yield stubs
+
+    return opened
+
+
+@pytest.fixture
+async def stubs(server: RpcServer) -> AsyncIterator[Stubs]:
+    async with stubs_of(server) as stubs:
+        yield stubs
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -211,41 +211,50 @@ async def test_a_revoked_sign_in_is_refused_at_once(
     assert await symbols(subscriptions, other) == ["AAPL"]
 
 
-async def test_a_sign_in_that_is_not_used_for_30_days_expires(
+async def test_a_sign_in_that_is_not_used_for_12_hours_expires(
     subscriptions: SubscriptionServiceStub, key: pb.SignInKey, clock: Any, refusal: Refusal
 ) -> None:
-    clock.advance(timedelta(days=30, microseconds=-1))
+    clock.advance(timedelta(hours=12, microseconds=-1))
     assert await symbols(subscriptions, key) == []
-    clock.advance(timedelta(days=30))
+    clock.advance(timedelta(hours=12))
     await assert_refused_everywhere(subscriptions, key, refusal)
 
 
-async def test_adding_counts_as_use(
-    subscriptions: SubscriptionServiceStub, key: pb.SignInKey, clock: Any
+async def test_a_remembered_sign_in_that_is_not_used_for_30_days_expires(
+    accounts: AccountServiceStub,
+    subscriptions: SubscriptionServiceStub,
+    clock: Any,
+    recorded: Any,
+    refusal: Refusal,
 ) -> None:
-    for symbol in ("AAPL", "MSFT", "XOM"):
-        clock.advance(timedelta(days=29))
-        await subscriptions.AddSubscription(adding(key, symbol))
-    assert await symbols(subscriptions, key) == ["AAPL", "MSFT", "XOM"]
+    request = pb.RegisterAccountRequest(
+        email="ann@x.test", password="correct horse", remember_me=True
+    )
+    sign_in = (await accounts.RegisterAccount(request)).sign_in
+    assert sign_in.remembered
+    assert instant(sign_in.expire_time) == clock.time + timedelta(days=30)
+    for symbol in ("AAPL", "MSFT", "XOM"):  # adding counts as use
+        clock.advance(timedelta(days=30, microseconds=-1))
+        await subscriptions.AddSubscription(adding(sign_in.key, symbol))
+        await recorded(clock.time)
+    [answer] = await lists(subscriptions, sign_in.key)
+    assert instant(answer.expire_time) == clock.time + timedelta(days=30)
+    clock.advance(timedelta(days=30))
+    await assert_refused_everywhere(subscriptions, sign_in.key, refusal)
 
 
-async def test_use_is_recorded_once_an_hour(
-    subscriptions: SubscriptionServiceStub, key: pb.SignInKey, clock: Any, rows: Rows
+async def test_use_is_recorded_once_a_minute(
+    subscriptions: SubscriptionServiceStub, key: pb.SignInKey, clock: Any, recorded: Any
 ) -> None:
-    async def recorded() -> list[datetime]:
-        [times] = await rows("SELECT last_used_time, expire_time FROM sign_ins")
-        return [
-            datetime.fromisoformat(time).replace(tzinfo=UTC) if isinstance(time, str) else time
-            for time in times
-        ]
-
     began = clock.time
-    clock.advance(timedelta(minutes=59))
+    clock.advance(timedelta(seconds=59))
     await lists(subscriptions, *[key] * 3)
-    assert await recorded() == [began, began + timedelta(days=30)]
-    clock.advance(timedelta(minutes=1))
+    await recorded(began)
+    clock.advance(timedelta(seconds=1))
     await lists(subscriptions, key)
-    assert await recorded() == [clock.time, clock.time + timedelta(days=30)]
+    await recorded(clock.time)
+    [answer] = await lists(subscriptions, key)
+    assert instant(answer.expire_time) == clock.time + timedelta(hours=12)
 
 
 async def test_everything_is_there_after_a_restart(start: Any, clock: Any) -> None:

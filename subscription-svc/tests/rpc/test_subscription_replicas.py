@@ -20,7 +20,6 @@ from foretick.subscription.v1.subscription_pb2_grpc import (
 from foretick_rpc.errors import AppError
 from foretick_rpc.testing import calling
 
-Rows = Callable[[str], Awaitable[list[tuple[Any, ...]]]]
 Refusal = Callable[[Awaitable[object]], Awaitable[AppError]]
 REPLICAS = 2
 
@@ -150,17 +149,8 @@ async def test_adding_and_removing_the_same_symbol_at_once_fails_no_addition(
         assert {error.code() for error in refused} <= {StatusCode.NOT_FOUND}
 
 
-async def recorded(rows: Rows, *times: Any) -> None:
-    """Waits until uses, which are written down after the answer, are these."""
-    async with asyncio.timeout(10):
-        while await rows("SELECT last_used_time FROM sign_ins ORDER BY sign_in_hash") != [
-            (time,) for time in times
-        ]:
-            await asyncio.sleep(0)
-
-
 async def test_use_that_replicas_record_at_once_is_recorded_for_all(
-    replicas: list[Replica], clock: Any, rows: Any
+    replicas: list[Replica], clock: Any, recorded: Any
 ) -> None:
     keys = [await replicas[0].register(f"u{n}@x.test") for n in range(40)]
     for _ in range(5):
@@ -169,11 +159,11 @@ async def test_use_that_replicas_record_at_once_is_recorded_for_all(
             *(replicas[n % 2].lists(*keys[:: 1 - 2 * (n % 2)]) for n in range(8))
         )
         assert {answer.error_reason for lists in answers for answer in lists} == {""}
-        await recorded(rows, *[clock.time] * len(keys))
+        await recorded(*[clock.time] * len(keys))
 
 
 async def test_recording_use_waits_for_nobody(
-    replicas: list[Replica], clock: Any, rows: Any, postgres_url: str
+    replicas: list[Replica], clock: Any, recorded: Any, postgres_url: str
 ) -> None:
     keys = [await replicas[0].register(f"u{n}@x.test") for n in range(3)]
     began = clock.time
@@ -184,11 +174,11 @@ async def test_recording_use_waits_for_nobody(
             await other.execute("SELECT 1 FROM sign_ins ORDER BY sign_in_hash LIMIT 1 FOR UPDATE")
             answers = await replicas[0].lists(*keys)
             assert [answer.error_reason for answer in answers] == ["", "", ""]
-            await recorded(rows, began, clock.time, clock.time)
+            await recorded(began, clock.time, clock.time)
     finally:
         await other.close()
     await replicas[1].lists(*keys)
-    await recorded(rows, *[clock.time] * len(keys))
+    await recorded(*[clock.time] * len(keys))
 
 
 async def test_a_sign_in_that_is_revoked_while_it_is_used_stays_revoked(

@@ -872,7 +872,7 @@ class AdministrationServiceServicer:
         The link is SUBSCRIPTION_PUBLIC_URL/register?invitation=TOKEN; it makes one account, within a
         week. It is mailed where an address is given and mail is set up.
 
-        Fails with FAILED_PRECONDITION and reason REGISTRATION_CLOSED.
+        Fails with PERMISSION_DENIED and reason REGISTRATION_CLOSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -285,7 +285,7 @@ class AdministrationServiceStub:
     The link is SUBSCRIPTION_PUBLIC_URL/register?invitation=TOKEN; it makes one account, within a
     week. It is mailed where an address is given and mail is set up.
 
-    Fails with FAILED_PRECONDITION and reason REGISTRATION_CLOSED.
+    Fails with PERMISSION_DENIED and reason REGISTRATION_CLOSED.
     """
     ListInvitations: _aio.UnaryUnaryMultiCallable[_subscription_pb2.ListInvitationsRequest, _subscription_pb2.ListInvitationsResponse]
     """Invitations that can still be used, the latest first."""
@@ -329,7 +329,7 @@ class AdministrationServiceServicer(metaclass=_abc_1.ABCMeta):
         The link is SUBSCRIPTION_PUBLIC_URL/register?invitation=TOKEN; it makes one account, within a
         week. It is mailed where an address is given and mail is set up.
 
-        Fails with FAILED_PRECONDITION and reason REGISTRATION_CLOSED.
+        Fails with PERMISSION_DENIED and reason REGISTRATION_CLOSED.
         """
 
     @_abc_1.abstractmethod

@@ -24,8 +24,8 @@ from foretick_rpc.ports import free_port
 
 AT_ONCE = 50
 ROUNDS = 5
-REQUESTS = 2000
-CONNECTIONS = 16
+REQUESTS = 1920
+CONNECTIONS = 64
 PROBE_SECONDS = 0.005
 STALL_GOAL, CPU_GOAL = 5.0, 2.0
 EMAIL, PASSWORD = "bench@example.org", "a long enough one"

@@ -87,7 +87,9 @@ async def refuse_forged(request: web.Request, handler: Handler) -> web.StreamRes
 def _refuse_other_sites(request: web.Request) -> None:
     origin = request.headers.get("Origin")
     foreign = origin is not None and not _is_ours(origin, request[VISITOR])
-    if foreign or request.headers.get("Sec-Fetch-Site") == "cross-site":
+    # Another host of the same domain is another site, too.
+    fetched_from = request.headers.get("Sec-Fetch-Site", "same-origin")
+    if foreign or fetched_from not in {"same-origin", "none"}:
         raise RequestError(403, "CROSS_SITE", "This form was sent from another site.")
 
 

@@ -14,8 +14,8 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from gateway.visitors import cookie_name
 
 COOKIE_NAME = "foretick_sign_in"
-# Of the cookie alone: subscription-svc may end the sign-in in it at any time.
-MAX_AGE_SECONDS = 30 * 24 * 3600
+# Of the cookie alone, and a day more than a sign-in lasts unused: subscription-svc ends that.
+MAX_AGE_SECONDS = 31 * 24 * 3600
 # A cookie in use is written anew so often, with a new age and by the newest key.
 RENEW_SECONDS = 24 * 3600
 # Set in the session where the cookie outlives the browser's window.

@@ -114,7 +114,10 @@ async def export(request: web.Request) -> web.Response:
 async def delete_page(request: web.Request) -> web.Response:
     """GET /account/delete."""
     key = await require_sign_in(request)
-    return own_page(request, "delete.html", key, await request.app[BACKENDS].account(key))
+    account = await request.app[BACKENDS].account(key)
+    if wants_json(request):
+        return json_page({"csrf_token": request.app[CSRF].of_sign_in(key.sign_in_id)})
+    return own_page(request, "delete.html", key, account)
 
 
 async def delete(request: web.Request) -> web.Response:

@@ -19,7 +19,7 @@ email_validator.SPECIAL_USE_DOMAIN_NAMES[:] = ["arpa", "invalid"]
 
 
 # Letters of other scripts that nobody can tell from Latin ones in most fonts, case-folded.
-_LOOK_LIKE_LATIN = frozenset("авеіјкмнорсѕтухһԁԛԝαινορυχ")
+_LOOK_LIKE_LATIN = frozenset("аеіјорсѕухһԁԛԝαινορυχ")
 _SCRIPTS = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "GEORGIAN")
 
 

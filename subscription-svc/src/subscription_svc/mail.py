@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import aiosmtplib
 
@@ -53,11 +53,11 @@ def parse_smtp_url(url: str) -> SmtpServer:
     try:
         parts = urlsplit(url)
         port = parts.port
-        query = parse_qs(parts.query, strict_parsing=bool(parts.query))
+        query = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
     except ValueError:
         raise ValueError(allowed) from None
     password = None if parts.password is None else unquote(parts.password)
-    [starttls] = query.pop("starttls", ["auto" if password is None else "required"])
+    starttls = query.pop("starttls", "auto" if password is None else "required")
     if parts.scheme not in _PORTS or not parts.hostname or query or starttls not in _STARTTLS:
         raise ValueError(allowed)
     use_tls = parts.scheme == "smtps"
@@ -97,7 +97,9 @@ class Mailer:
 
     async def run(self) -> None:
         """Send what is posted, until cancelled."""
-        while True:
+        task = asyncio.current_task()
+        # On Python 3.11 `wait_for`, which the client uses, can swallow a cancellation.
+        while task is None or not task.cancelling():
             write = await self._waiting.get()
             try:
                 async with asyncio.timeout(self._seconds):

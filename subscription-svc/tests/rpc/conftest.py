@@ -239,6 +239,61 @@ async def key(accounts: AccountServiceStub) -> pb.SignInKey:
     return response.sign_in.key
 
 
+class SmtpPostbox:
+    """As much of an SMTP server as it takes to be handed letters, on a free port of loopback."""
+
+    def __init__(self) -> None:
+        self.letters: list[str] = []
+        self.commands: list[str] = []
+        self.greets = True
+        self.refuses = False
+        self.url = ""
+        self._came = asyncio.Condition()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.greets:
+            writer.write(b"220 postbox\r\n")
+        while line := (await reader.readline()).decode().strip():
+            self.commands.append(line)
+            writer.write(await self._answer(line, reader, writer))
+            if line == "QUIT":
+                break
+        writer.close()
+
+    async def _answer(
+        self, line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bytes:
+        verb = line.split(maxsplit=1)[0].upper()
+        if verb == "EHLO":
+            return b"250-postbox\r\n250-AUTH PLAIN\r\n250 SMTPUTF8\r\n"
+        if verb == "AUTH":
+            return b"235 ok\r\n"
+        if verb == "RCPT" and self.refuses:
+            return f"550 no such user {line}\r\n".encode()
+        if verb == "DATA":
+            writer.write(b"354 go on\r\n")
+            letter = (await reader.readuntil(b"\r\n.\r\n")).decode()
+            async with self._came:
+                self.letters.append(letter)
+                self._came.notify_all()
+        return b"221 bye\r\n" if verb == "QUIT" else b"250 ok\r\n"
+
+    async def letter(self, number: int = 0) -> str:
+        """The letter of that number, as soon as it is there."""
+        async with asyncio.timeout(10), self._came:
+            await self._came.wait_for(lambda: len(self.letters) > number)
+        return self.letters[number]
+
+
+@pytest.fixture
+async def postbox() -> AsyncIterator[SmtpPostbox]:
+    postbox = SmtpPostbox()
+    server = await asyncio.start_server(postbox.serve, "127.0.0.1", 0)
+    postbox.url = f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield postbox
+    server.close()
+
+
 @pytest.fixture
 def refusal() -> Callable[[Awaitable[object]], Awaitable[AppError]]:
     """Awaits a call that must fail; what the caller is told."""

@@ -27,6 +27,11 @@ ANN = EmailAddress("Ann@x.test", "ann@x.test")
         ("ann@xn--bcher-kva.example", "ann@bücher.example"),
         ("ANN@BÜCHER.example", "ann@bücher.example"),
         ("e\u0301@x.test", "\u00e9@x.test"),
+        ("Ａｎｎ@x.test", "ann@x.test"),
+        ("straße@x.test", "strasse@x.test"),
+        ("Анна@x.test", "анна@x.test"),
+        ("анна.1@x.test", "анна.1@x.test"),
+        ("田中@x.test", "田中@x.test"),
         ("a" * 247 + "@x.test", "a" * 247 + "@x.test"),
     ],
 )
@@ -53,6 +58,13 @@ def test_valid_addresses_have_a_key_that_spelling_does_not_change(text: str, key
         "ann@x.test\r\nBcc: bob@x.test",
         "ann@x.invalid",
         "a" * 248 + "@x.test",
+        "аnn@x.test",  # the first letter is Cyrillic
+        "αnn@x.test",  # Greek
+        "сор@x.test",  # all of them are Cyrillic
+        "ann\u200b@x.test",
+        "ann\u202e@x.test",
+        "ann\x7f@x.test",
+        "ann\ufe6bx.test",
         "a" * 1_000_000,
     ],
 )
@@ -81,6 +93,8 @@ def test_passwords_of_10_to_200_characters_are_allowed(password: str) -> None:
         "x" * 201,
         "x" * 801,
         "x" * 1_000_000,
+        "x" * 10 + "\0",
+        "x" * 10 + "\n",
         "ann@X.test",
         "Ａnn@x.test",
     ],

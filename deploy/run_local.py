@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 from dotenv import load_dotenv
@@ -56,6 +57,8 @@ def main() -> int:
     for name, (module, _) in {**SERVICES, "gateway": ("gateway", "")}.items():
         command = shlex.join([sys.executable, "-m", module])
         manager.add_process(name, f"exec {command}", env=environment)
+    # For commands that speak to the services while they run.
+    noted = note_running(environment)
     # A process of its own, since the supervisor forks and threads do not survive that.
     announcer = subprocess.Popen([sys.executable, __file__, "announce"], env=environment)
     try:
@@ -63,6 +66,7 @@ def main() -> int:
     finally:
         announcer.terminate()
         announcer.wait()
+        noted.unlink(missing_ok=True)
     if manager.returncode in STOPPED_BY_SIGNAL:
         print("Foretick has stopped.")
         return 0
@@ -87,6 +91,18 @@ def local_environment() -> dict[str, str]:
         address = f"127.0.0.1:{port}"
         environment[f"{prefix}_LISTEN"] = environment[f"{prefix}_TARGET"] = address
     return environment
+
+
+def note_running(environment: Mapping[str, str]) -> Path:
+    """Write where the services are, and their token, to a file that the owner alone can read."""
+    path = Path(environment["FORETICK_DATA_DIR"]) / "running.env"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # one that was left there may be readable by others
+    names = ["FORETICK_DATA_DIR", "FORETICK_SERVICE_TOKEN"]
+    names += [f"{prefix}_TARGET" for _, prefix in SERVICES.values()]
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.writelines(f"{name}={shlex.quote(environment[name])}\n" for name in names)
+    return path
 
 
 def port_problem(port: str) -> str:

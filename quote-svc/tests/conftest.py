@@ -9,7 +9,7 @@ from quote_svc.demo_prices import DemoPrices
 from quote_svc.demo_stocks import DemoStock
 from quote_svc.demo_time import PAST_SESSIONS
 
-MakePrices = Callable[[Sequence[DemoStock], int], DemoPrices]
+MakePrices = Callable[..., DemoPrices]
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,11 @@ def copied_prices() -> MakePrices:
     """Copies of prices that are those of a new market of the seed, up to its first start."""
     made: dict[int, DemoPrices] = {}
 
-    def copied(stocks: Sequence[DemoStock], seed: int) -> DemoPrices:
+    def copied(
+        stocks: Sequence[DemoStock], seed: int, turmoil_from: int | None = None
+    ) -> DemoPrices:
+        if turmoil_from is not None:
+            return DemoPrices(stocks, seed, turmoil_from)
         if seed not in made:
             made[seed] = DemoPrices(stocks, seed)
             made[seed].make_through(PAST_SESSIONS - 1)

@@ -26,11 +26,13 @@ PASSWORD = "correct horse battery"
 SYMBOLS = ("AAPL", "CAT", "JPM", "KO", "MSFT", "PFE", "WMT", "XOM")
 
 
-async def eventually(check: Callable[[], Awaitable[T]], what: str) -> T:
-    """The first true answer of `check`; fails after a minute, saying what never came."""
-    give_up = time.monotonic() + WITHIN_SECONDS
+async def eventually(
+    check: Callable[[], Awaitable[T]], what: str, within: float = WITHIN_SECONDS
+) -> T:
+    """The first true answer of `check`; fails after `within` seconds, saying what never came."""
+    give_up = time.monotonic() + within
     while not (answer := await check()):
-        assert time.monotonic() < give_up, f"waited {WITHIN_SECONDS:.0f} s in vain for: {what}"
+        assert time.monotonic() < give_up, f"waited {within:.0f} s in vain for: {what}"
         await asyncio.sleep(0.1)
     return answer
 

@@ -62,12 +62,24 @@ def pids(said: str) -> dict[str, int]:
     return {name: int(pid) for name, pid in re.findall(r"(\S+) started \(pid=(\d+)\)", said)}
 
 
+def models_of(running_env: Path) -> str:
+    """What `models` says of the service that runs, called as the README says."""
+    shell = f"set -a; . {running_env}; set +a; exec {sys.executable} -m prediction_svc models"
+    outside = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    return subprocess.run(
+        ["/bin/sh", "-c", shell], env=outside, check=True, capture_output=True, text=True
+    ).stdout
+
+
 def test_it_says_where_it_answers_and_one_ctrl_c_stops_all(tmp_path: Path) -> None:
     with running(tmp_path) as process:
         said = lines_until(process, "Foretick is up: ")
         url = re.findall(r"Foretick is up: (\S+)", said)[0]
         with urllib.request.urlopen(f"{url}/readyz", timeout=5) as response:
             assert response.status == 200
+        running_env = tmp_path / "home" / "running.env"
+        assert running_env.stat().st_mode & 0o777 == 0o600
+        assert models_of(running_env).startswith(("no model of ", "scale-"))
         started = pids(said)
         assert set(started) == {"gateway", "prediction-svc", "quote-svc", "subscription-svc"}
         # What a terminal does on Ctrl-C: the signal goes to the whole foreground group.
@@ -75,6 +87,7 @@ def test_it_says_where_it_answers_and_one_ctrl_c_stops_all(tmp_path: Path) -> No
         rest = process.communicate(timeout=30)[0]
     assert process.returncode == 0, rest
     assert "Foretick has stopped." in rest
+    assert not running_env.exists()
     assert "Traceback" not in said + rest
     assert not [name for name, pid in started.items() if is_alive(pid)]
 

@@ -6,21 +6,24 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from foretick.prediction.v1 import prediction_pb2_grpc
-from foretick.quote.v1 import quote_pb2
-from foretick_rpc.client import open_channel
 from foretick_rpc.database import open_database
 from foretick_rpc.leases import LEASE_SECONDS, Lease
 from foretick_rpc.server import RpcServer, RpcService
 from prediction_svc.editions import Editions
 from prediction_svc.issuing import POLL_SECONDS, Issuer
+from prediction_svc.judging import Judge
 from prediction_svc.ledger import Ledger
+from prediction_svc.metrics import Metrics, serving_metrics
 from prediction_svc.model_store import ModelStore
-from prediction_svc.quote_client import QuoteMarket
+from prediction_svc.quote_client import QuoteMarket, QuoteReader, open_quotes
 from prediction_svc.recipe import Recipe
 from prediction_svc.recording import Recorder
 from prediction_svc.schema import leases
 from prediction_svc.servicer import PredictionServicer
 from prediction_svc.settings import PredictionSettings
+from prediction_svc.track_record_store import TrackRecords
+from prediction_svc.training import Training
+from prediction_svc.trainings import Trainings
 from prediction_svc.workers import Workers
 
 
@@ -42,26 +45,47 @@ async def running(
     """
     recipe = recipe or Recipe()
     token = settings.service_token.get_secret_value()
-    quote_service = quote_pb2.DESCRIPTOR.services_by_name["QuoteService"]
+    reader = QuoteReader(settings.quote_target, token)
+    changed = asyncio.Event()
     async with (
         open_database(settings.database, "prediction_svc") as database,
-        open_channel(settings.quote_target, service_token=token, service=quote_service) as channel,
+        open_quotes(settings.quote_target, token) as channel,
         Workers() as workers,
     ):
         lease = Lease(database, leases, "work", seconds=lease_seconds)
         editions = Editions(database, lease)
-        models = ModelStore(database, lease, recipe.fingerprint())
+        metrics = Metrics()
+        trainings = Trainings(database, lease, editions.book)
+        models = ModelStore(database, lease)
+        track_records = TrackRecords(database, lease)
         ledger = Ledger(database, lease)
         issuer = Issuer(
             QuoteMarket(channel),
+            reader,
             workers,
-            models,
             editions=editions,
-            records=Recorder(ledger),
-            recipe=recipe,
+            records=Recorder(ledger, metrics),
+            training=Training(
+                workers,
+                reader,
+                models,
+                trainings,
+                recipe,
+                metrics=metrics,
+                done=changed.set,
+            ),
+            judge=Judge(
+                workers,
+                reader,
+                track_records,
+                database_url=settings.database,
+                done=changed.set,
+            ),
+            metrics=metrics,
+            changed=changed,
             poll_seconds=poll_seconds,
         )
-        servicer = PredictionServicer(editions.book, ledger)
+        servicer = PredictionServicer(editions.book, ledger, trainings, models, track_records)
         service = RpcService(
             "foretick.prediction.v1.PredictionService",
             partial(prediction_pb2_grpc.add_PredictionServiceServicer_to_server, servicer),
@@ -70,7 +94,12 @@ async def running(
             service, listen=settings.listen, service_token=token, domain="prediction.foretick"
         )
         await editions.catch_up()
-        async with server, _in_background(editions.follow(), lease.run(issuer.run)):
+        await trainings.catch_up()
+        async with (
+            serving_metrics(metrics, settings.metrics_listen),
+            server,
+            _in_background(editions.follow(), trainings.follow(), lease.run(issuer.run)),
+        ):
             yield server
 
 

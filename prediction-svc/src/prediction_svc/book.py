@@ -3,52 +3,88 @@
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import Enum
 
 from foretick_rpc.symbols import parse_symbol
-from prediction_svc.jobs import SymbolForecast
-from prediction_svc.market import Refusal, Sessions, SymbolBars
+from prediction_svc.explanation import Explanation
+from prediction_svc.forecasting import Standing
+from prediction_svc.market import Refusal, Sessions
 from prediction_svc.models import ModelFacts
-from prediction_svc.recipe import LEVELS
+from prediction_svc.recipe import HORIZON, LEVELS
+from prediction_svc.scores import UNSCORED, Score
+from prediction_svc.track_record import Basis
+
+MIDDLE = LEVELS.index(0.5)
 
 
 @dataclass(frozen=True)
 class IssuedForecast:
-    """The distribution of one symbol's next close, as it is told."""
+    """The distribution of one symbol's close some sessions ahead, as it is told."""
 
-    made: SymbolForecast
-    target_session_date: str
+    symbol: str
+    horizon: int
+    as_of_day: int
+    """Days since 1970-01-01, like the next."""
+    target_day: int
     target_inferred: bool
+    close: float
+    """Of the as-of session, which the moves are relative to."""
+    log_moves: tuple[float, ...]
+    """One for each of recipe.LEVELS, strictly rising."""
+    p_up: float
+    model_version: str
+    """Empty where nothing was learned."""
     currency_code: str
     price_decimals: int
     issue_time: datetime
+    explanation: Explanation | None = None
+    """Of the next session's band; None where nothing was learned."""
+    score: Score = UNSCORED
+    basis: Basis = Basis.BACKTEST
     ledger_number: int | None = None
     """Its row in the ledger; None for one that is not written down."""
 
     @property
     def quantile_prices(self) -> list[tuple[float, float]]:
         """Probability and price of each quantile, both rising."""
-        moves = zip(LEVELS, self.made.log_moves, strict=True)
-        return [(level, self.made.close * math.exp(move)) for level, move in moves]
+        moves = zip(LEVELS, self.log_moves, strict=True)
+        return [(level, self.close * math.exp(move)) for level, move in moves]
 
     @property
     def expected_close(self) -> float:
         """Reference close · exp(median log move)."""
-        return self.made.close * math.exp(self.made.log_moves[LEVELS.index(0.5)])
+        return self.close * math.exp(self.log_moves[MIDDLE])
 
 
-def issue(made: SymbolForecast, bars: SymbolBars, issue_time: datetime) -> IssuedForecast:
-    """Join a forecast with what the market says of its symbol."""
-    return IssuedForecast(
-        made=made,
-        target_session_date=bars.next_session_date,
-        target_inferred=bars.next_session_inferred,
-        currency_code=bars.currency_code,
-        price_decimals=bars.price_decimals,
-        issue_time=issue_time,
-    )
+Scores = Mapping[int, Mapping[str, Score]]
+"""By horizon and symbol."""
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """Models that answer, and what the recipe was worth with them in a backtest."""
+
+    model_versions: tuple[str, ...] = ()
+    """None where nothing is learned."""
+    recipe_hash: str = ""
+    symbols: frozenset[str] = frozenset()
+    """What the market had bars of then."""
+    scores: Scores = field(default_factory=dict)
+    directions: frozenset[str] = frozenset()
+    """Symbols whose direction verdict stood at the end of the backtest."""
+
+    def continues(self, other: "Promotion | None") -> bool:
+        """Whether the widths that stood before it go on: the same kind of forecaster answers."""
+        return (
+            other is not None
+            and other.recipe_hash == self.recipe_hash
+            and bool(other.model_versions) == bool(self.model_versions)
+        )
+
+
+Forecasts = Mapping[int, Mapping[str, IssuedForecast]]
+"""By horizon and symbol."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +93,7 @@ class Edition:
 
     market_id: str
     known: frozenset[str]
-    forecasts: Mapping[str, IssuedForecast]
+    forecasts: Forecasts
     refusals: Mapping[str, Refusal]
     model: ModelFacts | None = None
     """The latest model that forecasts of this edition come from."""
@@ -66,32 +102,62 @@ class Edition:
     recipe_hash: str = ""
     finished: bool = False
     """Whether nothing is left to do for these sessions: no price was late, no model untrained."""
+    standing: Mapping[int, Standing] = field(default_factory=dict)
+    """What the next batch carries on from, by horizon."""
+    resolved_number: int = 0
+    """The last row of the ledger that `standing` has taken in."""
+    promotion: Promotion | None = None
+    """None before the first backtest."""
+    live_scores: Scores = field(default_factory=dict)
+    live_directions: Mapping[str, bool] = field(default_factory=dict)
+    """Whether the direction verdict stands, of the symbols with enough live sessions."""
 
+    @property
+    def directions(self) -> frozenset[str]:
+        """Symbols whose direction verdict stands: live once there are enough sessions."""
+        tested = self.promotion.directions if self.promotion else frozenset()
+        live = {symbol for symbol, stands in self.live_directions.items() if stands}
+        return frozenset(tested - self.live_directions.keys() | live)
 
-class TrainingState(Enum):
-    """Where training is."""
+    @property
+    def next_forecasts(self) -> Mapping[str, IssuedForecast]:
+        """Those of the next session."""
+        return self.forecasts.get(HORIZON, {})
 
-    IDLE = "idle"
-    RUNNING = "running"
-    FAILED = "failed"
+    def scored(self) -> "Edition":
+        """The same with the score beside each forecast: live once there are enough sessions.
 
+        A backtest's is told of forecasts by what was backtested alone.
+        """
+        return replace(
+            self,
+            forecasts={
+                horizon: {symbol: self._scored(each) for symbol, each in issued.items()}
+                for horizon, issued in self.forecasts.items()
+            },
+        )
 
-@dataclass(frozen=True)
-class TrainingStatus:
-    """Where training is, and what went wrong where it failed."""
-
-    state: TrainingState = TrainingState.IDLE
-    message: str = ""
+    def _scored(self, issued: IssuedForecast) -> IssuedForecast:
+        live = self.live_scores.get(issued.horizon, {}).get(issued.symbol, UNSCORED)
+        if live.value is not None:
+            score, basis = live, Basis.LIVE
+        else:
+            score, basis = UNSCORED, Basis.BACKTEST
+            promotion = self.promotion
+            if promotion and bool(promotion.model_versions) == bool(issued.model_version):
+                score = promotion.scores.get(issued.horizon, {}).get(issued.symbol, UNSCORED)
+        if (issued.score, issued.basis) == (score, basis):
+            return issued
+        return replace(issued, score=score, basis=basis)
 
 
 class Book:
-    """Holds the latest edition, None before the first, and where training is."""
+    """Holds the latest edition, None before the first."""
 
     def __init__(self) -> None:
         self.edition: Edition | None = None
         self.version = 0
         """Of what is held, as it is stored: the same on every replica. 0 before the first."""
-        self.training = TrainingStatus()
         self.changed = asyncio.Event()
         """Set by the next change, which puts a new one in its place."""
         self.ended = False
@@ -116,7 +182,7 @@ class Book:
         """Market of the edition, or nothing."""
         return self.edition.market_id if self.edition else ""
 
-    def find(self, asked: str) -> IssuedForecast | Refusal:
+    def find(self, asked: str, horizon: int = HORIZON) -> IssuedForecast | Refusal:
         """Return the forecast of a symbol as somebody wrote it, or why there is none."""
         try:
             symbol = parse_symbol(asked)
@@ -124,7 +190,7 @@ class Book:
             return Refusal("SYMBOL_MALFORMED", str(error))
         if self.edition is None:
             return Refusal("FORECAST_PENDING", "No forecasts have been made yet.")
-        if (forecast := self.edition.forecasts.get(symbol)) is not None:
+        if (forecast := self.edition.forecasts.get(horizon, {}).get(symbol)) is not None:
             return forecast
         if (refusal := self.edition.refusals.get(symbol)) is not None:
             return refusal

@@ -1,7 +1,8 @@
 """XGBoost as it is used here. Only worker processes import this."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import xgboost as xgb
@@ -38,6 +39,20 @@ def parameters(recipe: Recipe) -> dict[str, object]:
         "colsample_bytree": recipe.column_share,
         "max_bin": recipe.bins,
     }
+
+
+class Rounds(xgb.callback.TrainingCallback):
+    """Tells which share of `count` rounds is done, 0 to 1, after each."""
+
+    def __init__(self, count: int, tell: Callable[[float], None]) -> None:
+        super().__init__()
+        self._count = count
+        self._tell = tell
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002
+        """Go on after a round."""
+        self._tell((epoch + 1) / self._count)
+        return False
 
 
 def pack(boosters: Mapping[str, xgb.Booster]) -> bytes:

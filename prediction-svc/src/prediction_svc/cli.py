@@ -16,6 +16,8 @@ from foretick_rpc.errors import StartupError
 from foretick_rpc.settings import load_settings
 from prediction_svc.app import running
 from prediction_svc.evaluating import FORECASTERS, Evaluation, evaluate, table
+from prediction_svc.model_commands import NAMES as MODEL_COMMANDS
+from prediction_svc.model_commands import add_model_commands, run_model_command
 from prediction_svc.progress import ProgressBar
 from prediction_svc.recipe import HORIZONS
 from prediction_svc.settings import PredictionSettings
@@ -32,9 +34,12 @@ def main(arguments: Sequence[str]) -> int:
     parser, commands = service_parser("prediction_svc")
     evaluation = _add_evaluate(commands)
     _add_verify(commands)
+    add_model_commands(commands)
     chosen = parser.parse_args(arguments)
     if chosen.command == "verify":
         return _verify(chosen.market, chosen.expect_head)
+    if chosen.command in MODEL_COMMANDS:
+        return run_model_command(chosen)
     if chosen.command != "evaluate":
         return run_command(chosen.command, PredictionSettings, running, "prediction_svc")
     asked = Evaluation(

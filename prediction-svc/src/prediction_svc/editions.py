@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, func, select
 
 from foretick_rpc.database import Database, insert
 from foretick_rpc.errors import DatabaseUnavailableError
 from foretick_rpc.leases import Lease
-from prediction_svc.book import Book, Edition, TrainingState, TrainingStatus
+from prediction_svc.book import Book, Edition
 from prediction_svc.schema import editions
 
 _log = logging.getLogger("foretick.editions")
@@ -63,8 +63,6 @@ class Editions:
             "market_id": edition.market_id,
             "version": _NEXT_VERSION,
             "body": await asyncio.to_thread(encode, edition),
-            "training_state": TrainingState.IDLE.value,
-            "training_message": "",
         }
 
         def work(connection: Connection) -> None:
@@ -75,19 +73,6 @@ class Editions:
             )
 
         await self._write(work)
-
-    async def record_training(self, market_id: str, training: TrainingStatus) -> None:
-        """Store where training is, beside the edition of its market. Raises LeaseLostError."""
-        statement = (
-            update(editions)
-            .where(editions.c.market_id == market_id)
-            .values(
-                version=_NEXT_VERSION,
-                training_state=training.state.value,
-                training_message=training.message,
-            )
-        )
-        await self._write(lambda connection: connection.execute(statement))
 
     async def _write(self, work: Callable[[Connection], object]) -> None:
         def fenced(connection: Connection) -> None:
@@ -113,7 +98,6 @@ class Editions:
         if row.version <= self._version:
             return  # meanwhile newer ones were found
         self._version = row.version
-        self.book.training = TrainingStatus(TrainingState(row.training_state), row.training_message)
         if edition is not None:
             self.book.turn_to(edition, row.version)
 

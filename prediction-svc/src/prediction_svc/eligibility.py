@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from prediction_svc.histories import History
+from prediction_svc.histories import Floats, History
 from prediction_svc.panel import log_returns
 from prediction_svc.recipe import Recipe
 
@@ -46,9 +47,14 @@ def looks_like_a_split(history: History) -> bool:
 
     Histories are adjusted for the splits that are known, so these have no such move.
     """
-    sizes = np.abs(log_returns(history)[1:][-PENDING_SESSIONS:])
+    return bool(split_like(log_returns(history)[1:][-PENDING_SESSIONS:]).any())
+
+
+def split_like(moves: Floats) -> NDArray[np.bool_]:
+    """Whether each log move, shape (n,), is one that an untold split would make."""
+    sizes = np.abs(moves)
     off = np.abs(sizes[:, None] - np.log(SPLIT_RATIOS)[None, :])
-    return bool(((sizes > SUSPECT_MOVE) & (off.min(axis=1) < NEAR)).any())
+    return np.asarray((sizes > SUSPECT_MOVE) & (off.min(axis=1) < NEAR))
 
 
 def stands_still(history: History) -> bool:

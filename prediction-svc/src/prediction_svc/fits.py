@@ -9,6 +9,7 @@ import numpy as np
 from prediction_svc.histories import History
 
 EPOCH = date(1970, 1, 1)
+FIXED = ((1, 1), (7, 1))
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,15 @@ class Fit:
     second: int
     """Instant of that session's close: labels known by then are learned from."""
 
+    @property
+    def scheduled(self) -> bool:
+        """Whether it is one of the fixed dates; others were asked for, or an alarm rang."""
+        return (self.fixed_date.month, self.fixed_date.day) in FIXED
+
 
 def fixed_dates(first: date, last: date) -> list[date]:
     """Each 1 January and 1 July from `first` to `last`, both included, rising."""
-    dates = [date(year, month, 1) for year in range(first.year, last.year + 1) for month in (1, 7)]
+    dates = [date(year, *fixed) for year in range(first.year, last.year + 1) for fixed in FIXED]
     return [day for day in dates if first <= day <= last]
 
 
@@ -50,3 +56,13 @@ def _fit(fixed: date, histories: list[History]) -> Fit:
         raise ValueError(f"no session on or after {fixed}")
     second, session_day = earliest
     return Fit(fixed, EPOCH + timedelta(days=session_day), second)
+
+
+def latest_fit(histories: Iterable[History]) -> Fit | None:
+    """The latest closed session of any symbol, as a date to fit at; None where there is none."""
+    ends = [(int(h.close_seconds[-1]), int(h.days[-1])) for h in histories if len(h)]
+    if not ends:
+        return None
+    second, day = max(ends)
+    session = EPOCH + timedelta(days=day)
+    return Fit(session, session, second)

@@ -1,158 +1,120 @@
-"""Follows the market's clock: when a session has closed, all forecasts are made anew."""
+"""Follows the market: when a session has closed, all forecasts are made anew."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import replace
 
 from foretick_rpc.errors import DatabaseUnavailableError
 from foretick_rpc.leases import LeaseLostError
-from prediction_svc import jobs
-from prediction_svc.book import Edition, IssuedForecast, TrainingStatus, issue
-from prediction_svc.eligibility import why_not
-from prediction_svc.histories import History
+from prediction_svc import batches
+from prediction_svc.batches import Batch, Draft, Order, Survey
+from prediction_svc.book import Edition, Forecasts
+from prediction_svc.editions import Editions
+from prediction_svc.forecasting import Standing
+from prediction_svc.judging import Judge, Scored
 from prediction_svc.market import (
-    TIMED_OUT,
     Market,
     MarketClock,
+    MarketReader,
     MarketUnavailableError,
-    Refusal,
-    Sessions,
-    SymbolBars,
-    Universe,
+    Progress,
     is_before,
 )
+from prediction_svc.metrics import Metrics
 from prediction_svc.models import TrainedModel
-from prediction_svc.recipe import Recipe
-from prediction_svc.recording import must_be_recorded_now
-from prediction_svc.training import Models, Training
+from prediction_svc.recipe import HORIZON
+from prediction_svc.recording import Recorder
+from prediction_svc.training import Training
 from prediction_svc.workers import WorkerDiedError, Workers
 
 _log = logging.getLogger("foretick.issuing")
-FETCHES_AT_ONCE = 8
-POLL_SECONDS = 2.0
+POLL_SECONDS = 0.5
 AFTER_CLOSE_SECONDS = 0.1  # a close is final a moment after it, not at it
 LONGEST_PAUSE_SECONDS = 30.0
 LASTING = frozenset({"PRICES_INVALID", "SYMBOL_NOT_FOUND"})  # reasons that stay for a session
 SET_BACK_SECONDS = 15.0  # a clock that is behind for longer isn't late: it was set back
-
-
-class Editions(Protocol):
-    """Where editions are kept, for every replica to serve. Writing raises LeaseLostError."""
-
-    async def kept(self, market_id: str) -> Edition | None:
-        """Return the latest edition of a market."""
-
-    async def publish(self, edition: Edition) -> None:
-        """Keep an edition as the latest of all markets."""
-
-    async def record_training(self, market_id: str, training: TrainingStatus) -> None:
-        """Keep where training is, beside the edition of its market."""
-
-
-class Records(Protocol):
-    """Where forecasts are written down before the fact. Writing raises LeaseLostError."""
-
-    async def write_down(
-        self,
-        edition: Edition,
-        bars: Mapping[str, SymbolBars],
-        clock: MarketClock,
-        earlier: Mapping[str, IssuedForecast],
-    ) -> Edition:
-        """Record an edition; return it as it stands, given the forecasts told before it."""
-
-    async def resolve(
-        self, market_id: str, bars: Mapping[str, SymbolBars], market_time: datetime
-    ) -> int:
-        """Record what came of earlier forecasts; return how many outcomes."""
-
-
-@dataclass(frozen=True)
-class _Fetched:
-    bars: dict[str, SymbolBars]
-    refusals: dict[str, Refusal]
-
-    @property
-    def histories(self) -> list[History]:
-        return [bars.history for bars in self.bars.values() if len(bars.history)]
-
-    def late(self, closed: Sessions) -> list[str]:
-        """Symbols that timed out, or whose answer came from before the sessions had closed.
-
-        Replicas of the market differ by a moment, so bars may come from one that is behind.
-        """
-        last = dict(closed)
-        timed_out = [s for s, refusal in self.refusals.items() if refusal.reason == TIMED_OUT]
-        behind = [
-            symbol
-            for symbol, bars in self.bars.items()
-            if bars.next_session_date <= last.get(bars.exchange_code, "")
-        ]
-        return sorted(timed_out + behind)
-
-    def is_whole(self, closed: Sessions) -> bool:
-        """Whether asking again before the next close would bring nothing else."""
-        lasting = all(refusal.reason in LASTING for refusal in self.refusals.values())
-        return lasting and not self.late(closed)
+GROWING_SECONDS = 30.0  # a market that fetches is learned from once nothing came for so long
 
 
 class Issuer:
-    """Keeps the forecasts up to date for as long as `run` runs."""
+    """Keeps the forecasts up to date for as long as `run` runs.
+
+    `changed` wakes it: set by whoever has found, trained or been asked for something.
+    """
 
     def __init__(  # noqa: PLR0913 - one place builds it, all by name or kind
         self,
         market: Market,
+        reader: MarketReader,
         workers: Workers,
-        models: Models,
         *,
         editions: Editions,
-        records: Records,
-        recipe: Recipe,
+        records: Recorder,
+        training: Training,
+        judge: Judge,
+        metrics: Metrics,
+        changed: asyncio.Event,
         poll_seconds: float = POLL_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._market = market
+        self._reader = reader
         self._workers = workers
         self._editions = editions
         self._records = records
-        self._recipe = recipe
+        self._training = training
+        self._judge = judge
+        self._metrics = metrics
+        self._changed = changed
         self._poll_seconds = poll_seconds
         self._monotonic = monotonic
-        self._models_changed = asyncio.Event()
-        self.training = Training(
-            workers,
-            models,
-            recipe,
-            tell=editions.record_training,
-            done=self._models_changed.set,
-        )
-        self._edition: Edition | None = None
-        # What the edition was made from, until it is written down, and what was told before it.
-        self._unrecorded: Mapping[str, SymbolBars] | None = None
-        self._earlier: Mapping[str, IssuedForecast] = {}
-        self._done_for: Sessions | None = None
-        self._behind_since: float | None = None
         self._market_answers = True
         self._failures = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._edition: Edition | None = None
+        # What the edition says, until it is written down, and what was told before it.
+        self._draft: Draft | None = None
+        self._earlier: Forecasts = {}
+        self._survey: Survey | None = None
+        self._is_made = False
+        self._is_scored = True
+        self._progress: Progress | None = None
+        self._grown_at = -GROWING_SECONDS
+        self._tested = frozenset[str]()  # has been backtested, or cannot be
+        self._behind_since: float | None = None
 
     async def run(self) -> None:
         """Follow the market until cancelled, or until another process has taken over.
 
         Begins with what is stored. What goes wrong is logged and tried again.
         """
-        self._edition = self._unrecorded = self._done_for = self._behind_since = None
-        self._models_changed.clear()
+        self._forget()
+        self._changed.clear()
+        listening = asyncio.create_task(self._listen())
         try:
             while True:
                 await self._wait(await self._turn())
         except LeaseLostError:
             _log.warning("forecasts are issued by another process now")
         finally:
-            await self.training.close()
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            await self._judge.close()
+            await self._training.close()
+
+    async def _listen(self) -> None:
+        """Wake the loop whenever a session has closed."""
+        while True:
+            try:
+                async for _ in self._market.closes():
+                    self._changed.set()
+            except MarketUnavailableError as error:
+                _log.debug("closes are not told (%s); the clock is asked for them", error)
+            await asyncio.sleep(self._poll_seconds)
 
     async def _turn(self) -> float:
         """Do what there is to do; return the seconds until there may be more."""
@@ -190,66 +152,43 @@ class Issuer:
 
     async def _wait(self, seconds: float) -> None:
         try:
-            await asyncio.wait_for(self._models_changed.wait(), seconds)
+            await asyncio.wait_for(self._changed.wait(), seconds)
         except TimeoutError:
             return
-        self._models_changed.clear()
-        self._done_for = None
+        self._changed.clear()
 
     async def _follow(self, clock: MarketClock) -> None:
-        if self._edition is None or clock.market_id != self._edition.market_id:
-            self._edition = await self._turn_to(clock)
-        if self._is_late(clock, self._edition):
+        edition = self._edition
+        if edition is None or clock.market_id != edition.market_id:
+            edition = self._edition = await self._turn_to(clock)
+        if self._is_late(clock, edition):
             return
-        if clock.closed_sessions == self._done_for:
-            await self._record(self._edition, clock)
-            return
-        self._done_for = None  # until this batch is out
-        universe = await self._universe(clock)
-        fetched = await self._fetch(universe)
-        resolved = await self._records.resolve(clock.market_id, fetched.bars, clock.market_time)
-        if resolved:
-            _log.info("%d forecasts have their outcomes", resolved)
-        self._earlier = self._edition.forecasts
-        self._edition = await self._make(clock, universe, fetched)
-        self._unrecorded = fetched.bars
-        if not await self._record(self._edition, clock):
-            await self._editions.publish(self._edition)
-        if late := fetched.late(clock.closed_sessions):
-            _log.warning("no prices in time of %s; again soon", ", ".join(late))
-        else:
-            self._done_for = clock.closed_sessions
-        self.training.train_missing(fetched.histories)
-
-    async def _record(self, edition: Edition, clock: MarketClock) -> bool:
-        """Write the edition down once no better one will come, or before it is too late.
-
-        Returns whether it was, and is published as it stands then.
-        """
-        bars = self._unrecorded
-        if bars is None or not (edition.finished or must_be_recorded_now(bars.values(), clock)):
-            return False
-        now = await self._market.clock()
-        if now.market_id != edition.market_id:
-            return False
-        self._edition = await self._records.write_down(edition, bars, now, self._earlier)
-        self._unrecorded = None
-        await self._editions.publish(self._edition)
-        return True
+        edition = await self._take_score(edition)
+        progress = await self._market.progress()
+        has_closed = clock.closed_sessions != edition.closed_sessions
+        if has_closed or not self._is_made or self._judge.backtested is not None:
+            edition = await self._issue(edition, clock)
+        elif self._is_news(progress, edition) or (self._survey and self._survey.late):
+            edition = await self._supplement(edition, clock)
+        self._progress = progress
+        if self._survey and not edition.finished:
+            edition = replace(edition, finished=self._is_finished(edition, self._survey))
+        self._edition, _ = await self._record(edition, clock)
+        self._tend(self._edition)
 
     async def _turn_to(self, clock: MarketClock) -> Edition:
         """Let all replicas serve what is stored of a market, or that its forecasts are made."""
-        market_id = clock.market_id
-        edition = await self._editions.kept(market_id)
+        await self._judge.close()
+        self._forget()
+        edition = await self._editions.kept(clock.market_id)
         if edition is None:
-            universe = await self._universe(clock)
-            edition = Edition(market_id, universe.symbols, {}, {})
+            edition = Edition(clock.market_id, frozenset(), {}, {})
         await self._editions.publish(edition)
-        await self.training.open(market_id)
-        is_current = edition.finished and edition.recipe_hash == self._recipe.fingerprint()
-        self._done_for = edition.closed_sessions if is_current else None
-        self._behind_since = None
-        _log.info("following market %s", market_id)
+        await self._training.open(clock.market_id)
+        self._is_made = (
+            edition.finished and edition.recipe_hash == self._training.recipe.fingerprint()
+        )
+        _log.info("following market %s", clock.market_id)
         return edition
 
     def _is_late(self, clock: MarketClock, edition: Edition) -> bool:
@@ -266,81 +205,188 @@ class Issuer:
             self._behind_since = now
         return now - self._behind_since < SET_BACK_SECONDS
 
-    async def _universe(self, clock: MarketClock) -> Universe:
-        universe = await self._market.universe()
-        if universe.market_id != clock.market_id:
-            raise MarketUnavailableError(f"it changed to {universe.market_id} meanwhile")
-        return universe
+    def _is_news(self, progress: Progress, edition: Edition) -> bool:
+        """Whether the market may know a history that it did not."""
+        if self._progress is None:  # a replica that has just taken over
+            return progress.known not in {0, len(edition.known)}
+        return progress != self._progress
 
-    async def _fetch(self, universe: Universe) -> _Fetched:
-        turns = asyncio.Semaphore(FETCHES_AT_ONCE)
-
-        async def one(symbol: str) -> SymbolBars | Refusal:
-            async with turns:
-                return await self._market.bars(symbol)
-
-        symbols = sorted(universe.symbols)
-        fetches = [asyncio.ensure_future(one(symbol)) for symbol in symbols]
-        try:
-            answers = await asyncio.gather(*fetches)
-        finally:
-            for fetch in fetches:
-                fetch.cancel()
-        found = dict(zip(symbols, answers, strict=True))
-        bars = {s: answer for s, answer in found.items() if isinstance(answer, SymbolBars)}
-        if any(answer.market_id != universe.market_id for answer in bars.values()):
-            raise MarketUnavailableError("it changed while histories were read")
-        refusals = {s: answer for s, answer in found.items() if isinstance(answer, Refusal)}
-        if not bars and {refusal.reason for refusal in refusals.values()} == {TIMED_OUT}:
-            raise MarketUnavailableError("no history came in time")
-        return _Fetched(bars, refusals)
-
-    async def _make(self, clock: MarketClock, universe: Universe, fetched: _Fetched) -> Edition:
-        histories = fetched.histories
-        models = self.training.serving_models(histories)
-        batch = await self._batch(histories, models)
-        forecasts = {
-            s: issue(made, fetched.bars[s], clock.market_time) for s, made in batch.items()
-        }
-        refusals = dict(fetched.refusals)
-        for symbol in fetched.bars.keys() - batch.keys():
-            refusals[symbol] = self._why_not(fetched.bars[symbol].history)
-        used = {made.model_version for made in batch.values()}
-        latest = next((model for model in reversed(models) if model.version in used), None)
-        told = latest.facts if latest else None
-        if latest is not None and told != (self._edition and self._edition.model):
-            scores = {s: made.score for s, made in batch.items() if made.model_version}
-            await self.training.record_scores(latest.version, scores)
-        _log.info(
-            "%d forecasts by %s, %d symbols without",
-            len(forecasts),
-            latest.version if latest else "no-learning",
-            len(refusals),
-        )
-        return Edition(
-            market_id=universe.market_id,
-            known=universe.symbols,
-            forecasts=forecasts,
-            refusals=refusals,
-            model=told,
+    async def _issue(self, edition: Edition, clock: MarketClock) -> Edition:
+        """Take in what came of earlier forecasts, then make all of them anew."""
+        self._is_made = False
+        begun, market_id, order = self._monotonic(), clock.market_id, Order(self._reader, clock)
+        due = await self._records.due(market_id, clock.closed_sessions)
+        fitted = self._training.latest_unscheduled
+        since = None if fitted is None else fitted.session_date
+        found = await self._workers.run(batches.survey, order, due, since)
+        if found.known - edition.known:
+            self._grown_at = self._monotonic()
+        resolved = await self._records.resolve(market_id, found.outcomes, clock.market_time)
+        if resolved:
+            _log.info("%d forecasts have their outcomes", resolved)
+            self._is_scored = False
+        carried = await self._carried(edition, found)
+        batch, models = await self._forecast(order, carried)
+        self._earlier, self._draft, self._survey = edition.forecasts, batch.draft, found
+        latest = models[-1].facts if models else None
+        made = replace(
+            carried,
+            known=found.known,
+            forecasts=batch.forecasts,
+            refusals={**found.refusals, **batch.refusals},
+            model=latest,
             closed_sessions=clock.closed_sessions,
-            recipe_hash=self._recipe.fingerprint(),
-            finished=fetched.is_whole(clock.closed_sessions)
-            and not self.training.missing(histories),
+            recipe_hash=self._training.recipe.fingerprint(),
+            finished=self._is_finished(carried, found),
+        ).scored()
+        count = len(made.next_forecasts)
+        by = latest.version if latest else "no-learning"
+        _log.info("%d forecasts by %s, %d symbols without", count, by, len(made.refusals))
+        if found.late:
+            _log.warning("no prices in time of %s; again soon", ", ".join(found.late))
+        made, is_recorded = await self._record(made, clock)
+        if not is_recorded:
+            await self._editions.publish(made)
+        self._metrics.batch.observe(self._monotonic() - begun)
+        if latest is not None:
+            self._metrics.model_created.set(latest.create_time.timestamp())
+        self._is_made = True
+        return made
+
+    async def _carried(self, edition: Edition, found: Survey) -> Edition:
+        """The edition with what the next forecasts carry on from."""
+        standing, number = await self._records.advance(edition, found.groups, self._training.recipe)
+        promotion, tested = edition.promotion, self._judge.backtested
+        if tested is not None and tested.market_id == edition.market_id:
+            if not tested.promotion.continues(promotion):
+                standing = dict(tested.standing)
+            promotion = tested.promotion
+        self._judge.backtested = None
+        carried = replace(edition, promotion=promotion, resolved_number=number)
+        before = standing.get(HORIZON, Standing())
+        standing[HORIZON] = replace(before, directions=carried.directions)
+        return replace(carried, standing=standing)
+
+    async def _forecast(self, order: Order, carried: Edition) -> tuple[Batch, list[TrainedModel]]:
+        versions = carried.promotion.model_versions if carried.promotion else ()
+        models = self._training.models(versions)
+        recorded_to = await self._records.recorded_to(carried.market_id)
+        batch = await self._workers.run(
+            batches.forecast, order, models, carried.standing, recorded_to, self._training.recipe
+        )
+        return batch, models
+
+    def _is_finished(self, carried: Edition, found: Survey) -> bool:
+        """Whether forecasts would be no better if they were made again before the next close."""
+        models = self._training.serving_models(found.fits)
+        return (
+            not found.late
+            and not self._training.missing(found.fits)
+            and carried.promotion is not None
+            and carried.promotion.model_versions == tuple(model.version for model in models)
         )
 
-    async def _batch(
-        self, histories: Sequence[History], models: Sequence[TrainedModel]
-    ) -> jobs.Batch:
-        if not histories:
-            return {}
-        if not models:
-            return await self._workers.run(jobs.forecast_without_learning, histories, self._recipe)
-        return await self._workers.run(jobs.forecast_with_models, histories, models, self._recipe)
+    async def _supplement(self, edition: Edition, clock: MarketClock) -> Edition:
+        """Forecast the symbols that the market has bars of only now."""
+        refused = {s for s, each in edition.refusals.items() if each.reason in LASTING}
+        have = frozenset(edition.next_forecasts) | refused
+        late = frozenset(self._survey.late) if self._survey else frozenset[str]()
+        order = Order(self._reader, clock, have - late)
+        found = await self._workers.run(batches.survey, order, {})
+        self._survey = found
+        if not (found.known - order.have):
+            return edition
+        self._grown_at = self._monotonic()
+        batch, _ = await self._forecast(order, edition)
+        forecasts = {
+            horizon: {**edition.forecasts.get(horizon, {}), **made}
+            for horizon, made in batch.forecasts.items()
+        }
+        answered = batch.forecasts.get(HORIZON, {}).keys()
+        kept = {s: each for s, each in edition.refusals.items() if s not in answered}
+        supplemented = replace(
+            edition,
+            known=found.known,
+            forecasts={**edition.forecasts, **forecasts},
+            refusals={**kept, **found.refusals, **batch.refusals},
+        ).scored()
+        self._earlier = edition.forecasts
+        self._draft = batch.draft if self._draft is None else self._draft.joined(batch.draft)
+        supplemented, is_recorded = await self._record(supplemented, clock)
+        if not is_recorded:
+            await self._editions.publish(supplemented)
+        return supplemented
 
-    def _why_not(self, history: History) -> Refusal:
-        reason = why_not(history, self._recipe)
-        if reason is not None:
-            return Refusal(reason.reason, reason.message)
-        message = "The market's histories are too short for forecasts yet."
-        return Refusal("HISTORY_TOO_SHORT", message)
+    async def _record(self, edition: Edition, clock: MarketClock) -> tuple[Edition, bool]:
+        """Write the edition down once no better one will come, or before it is too late.
+
+        Returns it as it stands then, and whether it was, and is published.
+        """
+        draft = self._draft
+        if draft is None or not (edition.finished or draft.is_urgent(clock.market_time)):
+            return edition, False
+        now = await self._market.clock()
+        if now.market_id != edition.market_id:
+            return edition, False
+        standing = await self._records.write_down(edition, draft, now.market_time, self._earlier)
+        self._draft = None
+        await self._editions.publish(standing)
+        return standing, True
+
+    async def _take_score(self, edition: Edition) -> Edition:
+        """Tell the scores of the live record, where it has just been scored."""
+        scored, self._judge.scored = self._judge.scored, None
+        if scored is None or scored.market_id != edition.market_id:
+            return edition
+        self._heed(scored)
+        of_next = scored.records.get(HORIZON)
+        told = replace(
+            edition,
+            live_scores={
+                horizon: {symbol: each.score for symbol, each in record.symbols.items()}
+                for horizon, record in scored.records.items()
+            },
+            live_directions=of_next.judged_directions if of_next else {},
+        ).scored()
+        if told != edition:
+            await self._editions.publish(told)
+        return told
+
+    def _heed(self, scored: Scored) -> None:
+        """Tell what the live record says of coverage, and fit a model where an alarm rings."""
+        for horizon, record in scored.records.items():
+            alarm, pooled = record.coverage_alarm, record.pooled
+            if alarm is not None:
+                self._metrics.coverage.labels(horizon).set(alarm.mean)
+            rings = {
+                "coverage": alarm is not None and alarm.rings,
+                "drift": pooled is not None and pooled.drift_alarm,
+            }
+            for name, is_ringing in rings.items():
+                self._metrics.alarm.labels(name, horizon).set(is_ringing)
+            if horizon == HORIZON and any(rings.values()) and self._survey and self._survey.latest:
+                self._training.refit_on_alarm(self._survey.latest, self._survey.sessions_since)
+
+    def _tend(self, edition: Edition) -> None:
+        """Begin what is due in the background: to train, to backtest or to score."""
+        found = self._survey
+        if found is None:
+            return
+        is_growing = not (self._progress and self._progress.is_over)
+        if is_growing and self._monotonic() - self._grown_at < GROWING_SECONDS:
+            return
+        self._training.train_missing(found.fits, found.latest)
+        if self._judge.is_busy:
+            return
+        models = self._training.serving_models(found.fits)
+        promotion = edition.promotion
+        if (
+            promotion is None
+            or promotion.model_versions != tuple(model.version for model in models)
+            or not edition.next_forecasts.keys() <= promotion.symbols | self._tested
+        ):
+            self._tested = frozenset(edition.next_forecasts)
+            self._judge.backtest(edition.market_id, models, self._training.recipe)
+        elif not self._is_scored:
+            self._is_scored = True
+            self._judge.score(edition.market_id, self._training.recipe)

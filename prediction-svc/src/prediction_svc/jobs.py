@@ -6,14 +6,12 @@ to name its functions, and must not load the library.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from prediction_svc.eligibility import WhyNot, why_not
 from prediction_svc.explanation import Explanation
 from prediction_svc.features import Features, build_features
-from prediction_svc.fits import Fit
 from prediction_svc.forecasting import (
     Forecasts,
     Standing,
@@ -31,7 +29,6 @@ from prediction_svc.panel import Panel, build_panel
 from prediction_svc.quantiles import Predictions
 from prediction_svc.recipe import HORIZON, HORIZONS, Recipe
 from prediction_svc.record import Record
-from prediction_svc.scores import UNSCORED, Score, score_records
 from prediction_svc.width import WidthState
 
 
@@ -45,8 +42,7 @@ class SymbolForecast:
     close: float
     log_moves: tuple[float, ...]
     """One for each of recipe.LEVELS, strictly rising."""
-    score: Score
-    model_version: str
+    model_version: str = ""
     """Empty where nothing was learned."""
     horizon: int = HORIZON
     p_up: float = 0.5
@@ -73,15 +69,6 @@ class Backtest:
     standing: Standing
     """After all that has resolved."""
     record: Record
-    scores: Mapping[str, Score]
-
-
-def train_model(histories: Sequence[History], fit: Fit, recipe: Recipe) -> TrainedModel | None:
-    """Train the models of one fixed date; None where the histories are too short for them."""
-    from prediction_svc.fitting import train  # noqa: PLC0415 - see the module
-
-    panel = build_panel(histories, recipe)
-    return train(panel, build_features(panel), fit, recipe)
 
 
 def refusals(histories: Sequence[History], recipe: Recipe) -> dict[str, WhyNot]:
@@ -114,8 +101,7 @@ def forecast_horizons(
 ) -> dict[int, Batch]:
     """Forecast every symbol that can be, at each horizon in `standing`.
 
-    A symbol that the models cannot answer for is forecast without learning. The scores are left
-    empty: they are those of the last backtest, or of the ledger.
+    A symbol that the models cannot answer for is forecast without learning, as wide as the others.
     """
     refused = refusals(histories, recipe)
     panel = build_panel(histories, recipe)
@@ -125,28 +111,14 @@ def forecast_horizons(
     if features is not None:
         told = _told_by_models(panel, features, models)
         for horizon, made in batches.items():
-            by_models = {s: replace(one, **told[s]) for s, one in made.items()}
-            rest = {} if len(made) == len(panel.symbols) else _unlearned(panel, horizon, recipe)
+            by_models = {s: _told(one, *told[s]) for s, one in made.items()}
+            rest = {}
+            if len(made) < len(panel.symbols):
+                unlearned = without_learning(panel, horizon, recipe)
+                rest = _batch(panel, unlearned, standing[horizon], recipe)
             batches[horizon] = rest | by_models
     return {
         h: {s: one for s, one in made.items() if s not in refused} for h, made in batches.items()
-    }
-
-
-def forecast_without_learning(histories: Sequence[History], recipe: Recipe) -> Batch:
-    """Forecast and score the next session of every symbol that can be, by no-learning."""
-    return forecast_with_models(histories, [], recipe)
-
-
-def forecast_with_models(
-    histories: Sequence[History], models: Sequence[TrainedModel], recipe: Recipe
-) -> Batch:
-    """Forecast the next session by the models, and score each symbol on a backtest."""
-    tested = backtest_horizons(histories, models, recipe, (HORIZON,))[HORIZON]
-    batch = forecast_horizons(histories, models, {HORIZON: tested.standing}, recipe)[HORIZON]
-    return {
-        symbol: replace(made, score=tested.scores.get(symbol, UNSCORED))
-        for symbol, made in batch.items()
     }
 
 
@@ -174,7 +146,7 @@ def _backtest(panel: Panel, predicted: Predictions, recipe: Recipe) -> Backtest:
     rows = usable_rows(panel, predicted, recipe)
     forecasts, standing = backtest(panel, predicted, rows, recipe)
     record = record_of(panel, forecasts, recipe)
-    return Backtest(standing, record, score_records(record, recipe))
+    return Backtest(standing, record)
 
 
 def _batch(panel: Panel, predicted: Predictions, carried: Standing, recipe: Recipe) -> Batch:
@@ -200,8 +172,6 @@ def _symbol_forecast(
         as_of_day=int(panel.days[row]),
         close=float(panel.closes[row]),
         log_moves=tuple(forecasts.quantiles[i].tolist()),
-        score=UNSCORED,
-        model_version="",
         horizon=forecasts.horizon,
         p_up=float(forecasts.p_up[i]),
         base_rate=float(forecasts.base_rate[i]),
@@ -213,9 +183,15 @@ def _symbol_forecast(
     )
 
 
+def _told(made: SymbolForecast, version: str, explanation: Explanation) -> SymbolForecast:
+    # the horizons beyond are the next session's, stretched
+    of_next = explanation if made.horizon == HORIZON else None
+    return replace(made, model_version=version, explanation=of_next)
+
+
 def _told_by_models(
     panel: Panel, features: Features, models: Sequence[TrainedModel]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, tuple[str, Explanation]]:
     # which model answers for each symbol, and why it predicts what it does
     from prediction_svc.explaining import explain  # noqa: PLC0415 - see the module
 
@@ -224,16 +200,10 @@ def _told_by_models(
     for i, second in enumerate(panel.seconds[panel.last_rows].tolist()):
         if second >= models[0].fit.second:
             by_model.setdefault(serving_model(models, second).version, []).append(i)
-    told: dict[str, dict[str, Any]] = {}
+    told: dict[str, tuple[str, Explanation]] = {}
     for version, indices in by_model.items():
         rows: Ints = panel.last_rows[indices]
         explanations = explain(versions[version], features, rows)
         for i, explanation in zip(indices, explanations, strict=True):
-            told[panel.symbols[i]] = {"model_version": version, "explanation": explanation}
+            told[panel.symbols[i]] = version, explanation
     return told
-
-
-def _unlearned(panel: Panel, horizon: int, recipe: Recipe) -> Batch:
-    predicted = without_learning(panel, horizon, recipe)
-    carried = _backtest(panel, predicted, recipe).standing
-    return _batch(panel, predicted, carried, recipe)

@@ -13,10 +13,12 @@ from foretick_rpc.database import Database
 from foretick_rpc.leases import Lease
 from prediction_svc.ledger_reading import (
     Counts,
+    Hit,
     ResolvedForecasts,
     Written,
     read_counts,
     read_entries,
+    read_hits,
     read_open,
     read_recorded_to,
     read_resolved,
@@ -114,10 +116,14 @@ class Ledger:
             )
         )
 
-    async def recorded_to(self, market_id: str, horizon: int) -> dict[str, int]:
-        """The last as-of day of each symbol that has a row, since 1970-01-01."""
+    async def recorded_to(self, market_id: str) -> dict[int, dict[str, int]]:
+        """The last as-of day of each horizon and symbol that has a row, since 1970-01-01."""
+        return await self._database.read(lambda connection: read_recorded_to(connection, market_id))
+
+    async def hits_since(self, market_id: str, number: int) -> list[Hit]:
+        """Whether bands held, of the forecasts that were resolved by rows after a number."""
         return await self._database.read(
-            lambda connection: read_recorded_to(connection, market_id, horizon)
+            lambda connection: read_hits(connection, market_id, number)
         )
 
     async def entries(self, market_id: str, symbol: str, last: int) -> list[Entry]:

@@ -1,8 +1,10 @@
 """How a row of the ledger is hashed.
 
-The encoding, version 1, is ASCII text that anybody can write again from the columns: a first line
-with the table and the version, then a line `name=value` for each field in the order below, each
-ended by a newline. A value is
+The encoding is ASCII text that anybody can write again from the columns: a first line with the
+table and the version, then a line `name=value` for each field in the order below, each ended by a
+newline. Version 1 is that of every row without yardsticks; a forecast that has them is written in
+version 2, with a line for them after the others. So taking them away, or giving some to a row that
+had none, changes the hash as well. A value is
 
 * text: a JSON string with everything beyond ASCII escaped;
 * a whole number, and a flag as 0 or 1: its decimal digits;
@@ -53,6 +55,7 @@ FORECAST_FIELDS: tuple[Field, ...] = (
     ("expected_move", float, True),
     ("reason", str, False),
 )
+YARDSTICKS: Field = ("yardsticks", bytes, False)
 
 OUTCOME_FIELDS: tuple[Field, ...] = (
     ("market_id", str, False),
@@ -70,7 +73,11 @@ OUTCOME_FIELDS: tuple[Field, ...] = (
     ("reason", str, False),
 )
 
-_FIELDS = {"forecasts": FORECAST_FIELDS, "outcomes": OUTCOME_FIELDS}
+_FIELDS = {
+    ("forecasts", 1): FORECAST_FIELDS,
+    ("forecasts", 2): (*FORECAST_FIELDS, YARDSTICKS),
+    ("outcomes", 1): OUTCOME_FIELDS,
+}
 _WRITTEN: Mapping[type, Callable[[Any], str]] = {
     str: json.dumps,
     int: str,
@@ -84,8 +91,9 @@ def encode(table: str, row: Mapping[str, object]) -> bytes:
 
     Raises ValueError, naming the field, where a value is not of its type.
     """
-    lines = [f"foretick {table} 1\n"]
-    for name, kind, optional in _FIELDS[table]:
+    version = 1 if row.get("yardsticks") is None else 2
+    lines = [f"foretick {table} {version}\n"]
+    for name, kind, optional in _FIELDS[table, version]:
         value = row[name]
         if value is None and optional:
             lines.append(f"{name}=-\n")

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from prediction_svc.histories import Floats, Ints
 from prediction_svc.ledger_rows import Entry, MissedForecast, entry_of
 from prediction_svc.outcomes import OpenForecast
 from prediction_svc.schema import QUANTILE_COLUMNS, forecasts, outcomes
+from prediction_svc.yardsticks import unpack_all
 
 Texts = NDArray[np.str_]
 
@@ -41,6 +42,8 @@ class ResolvedForecasts:
     """Shape (n, 7)."""
     p_up: Floats
     expected_moves: Floats
+    yardsticks: Floats
+    """Shape (n, 24), as `yardsticks.unpack_all` tells them; NaN where none were written down."""
     model_versions: Texts
     resolved_numbers: Ints
     """Of the rows that resolved them: the order of resolution."""
@@ -124,7 +127,7 @@ def read_resolved(  # noqa: PLR0913 - what narrows it, by name
     issued = (
         select(
             *(forecasts.c[name] for name in ("market_id", *_FORECAST_COLUMNS)),
-            _first(outcomes.c.number, forecasts).label("resolved_number"),
+            first_outcome(outcomes.c.number, forecasts).label("resolved_number"),
         )
         .where(
             forecasts.c.market_id == market_id,
@@ -145,8 +148,8 @@ def read_resolved(  # noqa: PLR0913 - what narrows it, by name
     query = (
         select(
             ranked,
-            _first(outcomes.c.delayed, ranked).label("delayed"),
-            _first(outcomes.c.log_move, ranked).label("log_move"),
+            first_outcome(outcomes.c.delayed, ranked).label("delayed"),
+            first_outcome(outcomes.c.log_move, ranked).label("log_move"),
             _latest(outcomes.c.log_move, ranked).label("revised_move"),
         )
         .where(ranked.c.age <= last)
@@ -211,14 +214,56 @@ def _written(entry: Entry, outcome: Row[Any] | None) -> Written:
     return Written(entry, outcome.kind, outcome.log_move, outcome.reason)
 
 
-def read_recorded_to(connection: Connection, market_id: str, horizon: int) -> dict[str, int]:
-    """The last as-of day of each symbol that has a row of a horizon."""
+def read_recorded_to(connection: Connection, market_id: str) -> dict[int, dict[str, int]]:
+    """The last as-of day of each horizon and symbol that has a row."""
     query = (
-        select(forecasts.c.symbol, func.max(forecasts.c.as_of_day).label("last"))
-        .where(forecasts.c.market_id == market_id, forecasts.c.horizon == horizon)
-        .group_by(forecasts.c.symbol)
+        select(
+            forecasts.c.horizon, forecasts.c.symbol, func.max(forecasts.c.as_of_day).label("last")
+        )
+        .where(forecasts.c.market_id == market_id)
+        .group_by(forecasts.c.horizon, forecasts.c.symbol)
     )
-    return {row.symbol: row.last for row in connection.execute(query)}
+    found: dict[int, dict[str, int]] = defaultdict(dict)
+    for row in connection.execute(query):
+        found[row.horizon][row.symbol] = row.last
+    return dict(found)
+
+
+class Hit(NamedTuple):
+    """Whether the 80 % band of a forecast held what happened, by the row that resolved it."""
+
+    number: int
+    horizon: int
+    symbol: str
+    resolved_day: int
+    is_hit: bool
+
+
+def read_hits(connection: Connection, market_id: str, number: int) -> list[Hit]:
+    """Hits and misses of the forecasts that were resolved by rows after a number, in order."""
+    query = (
+        select(
+            outcomes.c.number,
+            forecasts.c.horizon,
+            forecasts.c.symbol,
+            outcomes.c.resolved_day,
+            outcomes.c.log_move.between(forecasts.c.q10, forecasts.c.q90).label("is_hit"),
+        )
+        .join_from(
+            outcomes,
+            forecasts,
+            (forecasts.c.market_id == outcomes.c.market_id)
+            & (forecasts.c.number == outcomes.c.forecast_number),
+        )
+        .where(
+            outcomes.c.market_id == market_id,
+            outcomes.c.number > number,
+            outcomes.c.kind == "resolved",
+        )
+        .order_by(outcomes.c.number)
+    )
+    rows = connection.execute(query)
+    return [Hit(*row[:-1], bool(row.is_hit)) for row in rows]  # type: ignore[call-arg]
 
 
 def read_counts(connection: Connection, market_id: str, horizon: int) -> Counts:
@@ -226,7 +271,7 @@ def read_counts(connection: Connection, market_id: str, horizon: int) -> Counts:
     issued = (
         select(
             forecasts.c.kind,
-            _first(outcomes.c.kind, forecasts, resolved=False).label("outcome"),
+            first_outcome(outcomes.c.kind, forecasts, resolved=False).label("outcome"),
         )
         .where(forecasts.c.market_id == market_id, forecasts.c.horizon == horizon)
         .subquery()
@@ -251,6 +296,7 @@ _FORECAST_COLUMNS = (
     *QUANTILE_COLUMNS,
     "p_up",
     "expected_move",
+    "yardsticks",
     "model_version",
 )
 
@@ -265,7 +311,7 @@ def _latest(column: ColumnElement[Any], of: FromClause) -> ScalarSelect[Any]:
     return latest.correlate(of).scalar_subquery()
 
 
-def _first(
+def first_outcome(
     column: ColumnElement[Any], of: FromClause, *, resolved: bool = True
 ) -> ScalarSelect[Any]:
     """A column of the first outcome of each forecast, by default only where that resolved it."""
@@ -281,7 +327,7 @@ def _outcome(column: ColumnElement[Any], of: FromClause) -> Select[Any]:
     )
 
 
-def _resolved(columns: dict[str, tuple[object, ...]]) -> ResolvedForecasts:
+def _resolved(columns: dict[str, tuple[Any, ...]]) -> ResolvedForecasts:
     def floats(name: str) -> Floats:
         return np.array(columns[name], dtype=np.float64)
 
@@ -296,6 +342,7 @@ def _resolved(columns: dict[str, tuple[object, ...]]) -> ResolvedForecasts:
         quantiles=np.stack([floats(name) for name in QUANTILE_COLUMNS], axis=1),
         p_up=floats("p_up"),
         expected_moves=floats("expected_move"),
+        yardsticks=unpack_all(columns["yardsticks"]),
         model_versions=np.array(columns["model_version"], dtype=np.str_),
         resolved_numbers=ints("resolved_number"),
         delayed=np.array(columns["delayed"], dtype=bool),

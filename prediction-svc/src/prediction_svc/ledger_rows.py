@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from prediction_svc.schema import QUANTILE_COLUMNS
+from prediction_svc.yardsticks import Yardsticks
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT_LENGTHS = {
@@ -65,6 +66,8 @@ class LedgerForecast:
     """Empty where nothing was learned."""
     inputs_hash: bytes
     """SHA-256 of all that the numbers were made from, the state of the width control too."""
+    yardsticks: Yardsticks | None = None
+    """What it is judged by; None where a naive forecaster had too few bars, so it is not scored."""
 
     @property
     def key(self) -> Key:
@@ -87,6 +90,7 @@ class LedgerForecast:
             "p_up": _number("p_up", self.p_up),
             "expected_move": _number("expected_move", self.expected_move),
             "reason": "",
+            "yardsticks": None if self.yardsticks is None else self.yardsticks.packed(),
         }
         if len(self.inputs_hash) != 32:
             raise ValueError(f"{self.symbol}: inputs_hash must be the 32 bytes of a SHA-256")
@@ -117,7 +121,8 @@ class MissedForecast:
 
     def columns(self) -> dict[str, object]:
         """The row without its place in the chain. Raises ValueError, naming what is wrong."""
-        nothing = ("inputs_hash", "reference_close", *QUANTILE_COLUMNS, "p_up", "expected_move")
+        numbers = ("reference_close", *QUANTILE_COLUMNS, "p_up", "expected_move")
+        nothing = ("inputs_hash", *numbers, "yardsticks")
         texts = ("forecaster", "model_version", "actions_version", "currency_code")
         row: dict[str, object] = {
             "kind": "missed",
@@ -198,10 +203,12 @@ def entry_of(row: Mapping[Any, Any]) -> Entry:
             **where, **{name: row[name] for name in _PLAIN_FIELDS[MissedForecast]}
         )
     else:
+        packed = row["yardsticks"]
         said = LedgerForecast(
             **where,
             target_inferred=bool(row["target_inferred"]),
             quantiles=tuple(row[name] for name in QUANTILE_COLUMNS),
+            yardsticks=None if packed is None else Yardsticks.unpacked(packed),
             **{name: row[name] for name in _PLAIN_FIELDS[LedgerForecast]},
         )
     return Entry(row["number"], row["row_hash"], instant_of(row["issue_micros"]), said)
@@ -211,7 +218,7 @@ _PLAIN_FIELDS = {
     kind: tuple(
         field.name
         for field in fields(kind)
-        if field.name not in ("deadline", "target_inferred", "quantiles")
+        if field.name not in ("deadline", "target_inferred", "quantiles", "yardsticks")
     )
     for kind in (LedgerForecast, MissedForecast)
 }

@@ -1,38 +1,60 @@
 """Trained models, kept in the database so that a restart trains nothing anew."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, Select, select, update
 
 from foretick_rpc.database import Database, insert
 from foretick_rpc.leases import Lease
 from prediction_svc.fits import Fit
-from prediction_svc.models import TrainedModel
-from prediction_svc.recipe import HORIZON
+from prediction_svc.models import ModelFacts, TrainedModel
+from prediction_svc.recipe import HORIZON, Recipe
 from prediction_svc.schema import models
-from prediction_svc.scores import Score
+from prediction_svc.trainings import count_withdrawal
+
+_FACTS = (
+    models.c.model_id,
+    models.c.model_version,
+    models.c.fit_date,
+    models.c.train_start_date,
+    models.c.train_rows,
+    models.c.train_symbols,
+    models.c.create_seconds,
+    models.c.withdrawn_seconds,
+)
+
+
+class ModelNotFoundError(Exception):
+    """There is no model of that version."""
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """What was withdrawn, and what answers instead; None where nothing learned is left."""
+
+    withdrawn: ModelFacts
+    answering: ModelFacts | None
 
 
 class ModelStore:
-    """The models of one recipe, by market id and fit date; only the holder of `lease` writes."""
+    """The models by market id, recipe and fit date; only the holder of `lease` adds any."""
 
-    def __init__(self, database: Database, lease: Lease, recipe_hash: str) -> None:
+    def __init__(
+        self, database: Database, lease: Lease, clock: Callable[[], float] = time.time
+    ) -> None:
         self._database = database
         self._lease = lease
-        self._recipe_hash = recipe_hash
+        self._clock = clock
 
-    async def load(self, market_id: str) -> list[TrainedModel]:
-        """Return all models of a market, the latest trained of each fit date last."""
+    async def load(self, market_id: str, recipe: Recipe) -> list[TrainedModel]:
+        """Return all models of a recipe, the latest trained of each fit date last."""
         query = (
-            select(models)
-            .where(
-                models.c.market_id == market_id,
-                models.c.horizon == HORIZON,
-                models.c.recipe_hash == self._recipe_hash,
-            )
+            _of_market(select(models), market_id)
+            .where(models.c.recipe_hash == recipe.fingerprint())
             .order_by(models.c.fit_date, models.c.model_id)
         )
 
@@ -41,7 +63,31 @@ class ModelStore:
 
         return await self._database.read(work)
 
-    async def add(self, market_id: str, model: TrainedModel) -> None:
+    async def listed(self, market_id: str, first: int, count: int) -> list[ModelFacts]:
+        """Return what is told of `count` models from place `first` on, the latest fit first."""
+        query = (
+            _of_market(select(*_FACTS), market_id)
+            .order_by(models.c.fit_seconds.desc(), models.c.model_id.desc())
+            .offset(first)
+            .limit(count)
+        )
+
+        def work(connection: Connection) -> list[ModelFacts]:
+            return [_facts(row) for row in connection.execute(query)]
+
+        return await self._database.read(work)
+
+    async def find(self, market_id: str, version: str) -> ModelFacts | None:
+        """Return what is told of a model."""
+        query = _of_version(market_id, version)
+
+        def work(connection: Connection) -> ModelFacts | None:
+            row = connection.execute(query).one_or_none()
+            return None if row is None else _facts(row)
+
+        return await self._database.read(work)
+
+    async def add(self, market_id: str, model: TrainedModel, recipe: Recipe) -> None:
         """Keep a model; one trained on the same rows before stays. Raises LeaseLostError."""
         values = {
             "market_id": market_id,
@@ -49,7 +95,7 @@ class ModelStore:
             "fixed_date": model.fit.fixed_date,
             "fit_date": model.fit.session_date,
             "fit_seconds": model.fit.second,
-            "recipe_hash": self._recipe_hash,
+            "recipe_hash": recipe.fingerprint(),
             "rows_hash": model.rows_hash,
             "model_version": model.version,
             "booster": model.booster,
@@ -59,6 +105,7 @@ class ModelStore:
             "train_symbols": model.train_symbols,
             "metrics": {},
             "create_seconds": int(model.create_time.timestamp()),
+            "recipe": asdict(recipe),
         }
 
         def work(connection: Connection) -> None:
@@ -67,22 +114,57 @@ class ModelStore:
 
         await self._database.write(work)
 
-    async def record_scores(
-        self, market_id: str, version: str, scores: Mapping[str, Score]
-    ) -> None:
-        """Keep what a model has been worth on each symbol. Raises LeaseLostError."""
-        metrics = {"scores": {symbol: asdict(score) for symbol, score in scores.items()}}
-        statement = (
+    async def withdraw(self, market_id: str, version: str) -> Withdrawal:
+        """Let a model answer no more, on whichever replica; again, that changes nothing.
+
+        Raises ModelNotFoundError.
+        """
+        own = (models.c.market_id == market_id) & (models.c.model_version == version)
+        mark = (
             update(models)
-            .where(models.c.market_id == market_id, models.c.model_version == version)
-            .values(metrics=metrics)
+            .where(own, models.c.withdrawn_seconds.is_(None))
+            .values(withdrawn_seconds=int(self._clock()))
+        )
+        same_recipe = models.c.recipe_hash.in_(select(models.c.recipe_hash).where(own))
+        left = (
+            _of_market(select(*_FACTS), market_id)
+            .where(same_recipe, models.c.withdrawn_seconds.is_(None))
+            .order_by(models.c.fit_seconds.desc(), models.c.model_id.desc())
+            .limit(1)
         )
 
-        def work(connection: Connection) -> None:
-            self._lease.require(connection)
-            connection.execute(statement)
+        def work(connection: Connection) -> Withdrawal:
+            if connection.execute(mark).rowcount:
+                count_withdrawal(connection, market_id)
+            row = connection.execute(_of_version(market_id, version)).one_or_none()
+            if row is None:
+                raise ModelNotFoundError(version)
+            answering = connection.execute(left).one_or_none()
+            return Withdrawal(_facts(row), None if answering is None else _facts(answering))
 
-        await self._database.write(work)
+        return await self._database.write(work)
+
+
+def _of_market(query: Select[Any], market_id: str) -> Select[Any]:
+    return query.where(models.c.market_id == market_id, models.c.horizon == HORIZON)
+
+
+def _of_version(market_id: str, version: str) -> Select[Any]:
+    # Recipes that differ in what comes after training alone make the same model.
+    own = _of_market(select(*_FACTS), market_id).where(models.c.model_version == version)
+    return own.order_by(models.c.model_id.desc()).limit(1)
+
+
+def _facts(row: Row[Any]) -> ModelFacts:
+    return ModelFacts(
+        version=row.model_version,
+        fit_date=row.fit_date,
+        train_start=row.train_start_date,
+        train_rows=row.train_rows,
+        train_symbols=row.train_symbols,
+        create_time=datetime.fromtimestamp(row.create_seconds, UTC),
+        withdrawn=row.withdrawn_seconds is not None,
+    )
 
 
 def _model(row: Row[Any]) -> TrainedModel:
@@ -95,4 +177,5 @@ def _model(row: Row[Any]) -> TrainedModel:
         train_symbols=row.train_symbols,
         rows_hash=row.rows_hash,
         create_time=datetime.fromtimestamp(row.create_seconds, UTC),
+        withdrawn=row.withdrawn_seconds is not None,
     )

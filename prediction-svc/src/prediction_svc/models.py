@@ -18,6 +18,7 @@ class ModelFacts:
     train_rows: int
     train_symbols: int
     create_time: datetime
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class TrainedModel:
     """SHA-256 of the features and labels learned from."""
     create_time: datetime
     """When training ended, aware, by the wall clock."""
+    withdrawn: bool = False
+    """Whether it answers no more."""
 
     @property
     def version(self) -> str:
@@ -51,6 +54,7 @@ class TrainedModel:
             train_rows=self.train_rows,
             train_symbols=self.train_symbols,
             create_time=self.create_time,
+            withdrawn=self.withdrawn,
         )
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from prediction_svc.eligibility import PENDING_SESSIONS, split_like
 from prediction_svc.histories import Floats, Ints
 from prediction_svc.ledger_rows import Outcome
 
@@ -106,6 +107,7 @@ class _Resolver:
         self._later = bars.later_splits
         self._traded = bars.traded
         self._traded_days = bars.days[self._traded]
+        self._jump_days = _jump_days(bars)
 
     def outcome(self, forecast: OpenForecast) -> Outcome | None:
         """What is due of a forecast: nothing where it must wait, or where nothing is new."""
@@ -115,6 +117,8 @@ class _Resolver:
             return None
         row = self._first_trade(forecast.target_day, int(window[0]), int(window[-1]))
         if row is not None:
+            if self._awaits_a_split(forecast.as_of_day, int(self._bars.days[row])):
+                return None
             resolved = self._resolved(forecast, row)
             return resolved if _is_new(resolved, forecast) else None
         if len(window) <= HALTED_SESSIONS or forecast.next_revision:
@@ -135,6 +139,14 @@ class _Resolver:
         if day > last_day or (first_day in self._lost_days and day > first_day):
             return None
         return int(self._traded[place])
+
+    def _awaits_a_split(self, as_of_day: int, last_day: int) -> bool:
+        """Whether a jump on the way may yet be explained: 5 more sessions are waited for."""
+        place = int(np.searchsorted(self._jump_days, last_day, side="right")) - 1
+        if place < 0 or (jump := int(self._jump_days[place])) <= as_of_day:
+            return False
+        closed_since = len(self._sessions) - np.searchsorted(self._sessions, jump, side="right")
+        return bool(closed_since < PENDING_SESSIONS)
 
     def _resolved(self, forecast: OpenForecast, row: int) -> Outcome:
         bars = self._bars
@@ -159,6 +171,14 @@ class _Resolver:
 def log_move(close: float, split_factor: float, dividend: float, reference_close: float) -> float:
     """Log return of one unit from the reference close, all of it as traded."""
     return math.log((close * split_factor + dividend) / reference_close)
+
+
+def _jump_days(bars: TradedBars) -> Ints:
+    """Sessions whose move, dividend included, looks like a split that the source has not told."""
+    there = np.flatnonzero(np.isfinite(bars.closes) & (bars.closes > 0))
+    closes, paid = bars.closes[there], bars.dividends[there]
+    moves = np.log((closes[1:] + paid[1:]) / closes[:-1])
+    return bars.days[there[1:][split_like(moves)]]
 
 
 def _is_new(outcome: Outcome, forecast: OpenForecast) -> bool:

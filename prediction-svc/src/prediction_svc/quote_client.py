@@ -1,25 +1,31 @@
-"""The market, asked over gRPC."""
+"""The market, asked over gRPC: by the serving process for its time, by workers for its bars."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from datetime import UTC
 
 import grpc
 import numpy as np
 
 from foretick.quote.v1 import quote_pb2, quote_pb2_grpc
+from foretick_rpc.client import open_channel
 from foretick_rpc.errors import app_error
 from prediction_svc.histories import COLUMNS, clean_history
 from prediction_svc.market import (
     TIMED_OUT,
+    Fetched,
     MarketClock,
     MarketUnavailableError,
+    Progress,
     Refusal,
     SymbolBars,
-    Universe,
 )
 from prediction_svc.outcomes import TradedBars
 
 _DEADLINE_SECONDS = 5.0
 _PAGE_SIZE = 500
+_FETCHES_AT_ONCE = 8
 
 
 class QuoteMarket:
@@ -56,8 +62,30 @@ class QuoteMarket:
             is_synthetic=self._synthetic.get(answer.market_id, False),
         )
 
-    async def universe(self) -> Universe:
-        """Return the symbols to forecast. Raises MarketUnavailableError."""
+    async def progress(self) -> Progress:
+        """Return how many histories are known by now. Raises MarketUnavailableError."""
+        try:
+            answer = await self._stub.ListUniverse(
+                quote_pb2.ListUniverseRequest(page_size=1), timeout=_DEADLINE_SECONDS
+            )
+        except grpc.aio.AioRpcError as error:
+            raise _unavailable(error) from error
+        told = answer.progress
+        return Progress(answer.market_id, told.known, told.failed, told.total)
+
+    async def closes(self) -> AsyncIterator[object]:
+        """Yield for each session whose bars became final. Raises MarketUnavailableError."""
+        try:
+            async for event in self._stub.WatchMarketSessions(
+                quote_pb2.WatchMarketSessionsRequest()
+            ):
+                if event.kind == quote_pb2.SESSION_EVENT_KIND_BARS_FINAL:
+                    yield event.exchange_code, event.session.session_date
+        except grpc.aio.AioRpcError as error:
+            raise _unavailable(error) from error
+
+    async def universe(self) -> tuple[str, frozenset[str]]:
+        """Return the market id and all symbols. Raises MarketUnavailableError."""
         symbols: set[str] = set()
         token = ""
         while True:
@@ -69,7 +97,32 @@ class QuoteMarket:
             symbols |= {instrument.symbol for instrument in page.instruments}
             token = page.next_page_token
             if not token:
-                return Universe(page.market_id, frozenset(symbols))
+                return page.market_id, frozenset(symbols)
+
+    async def fetch(self, have: frozenset[str] = frozenset()) -> Fetched:
+        """Return the bars of all symbols but those at hand. Raises MarketUnavailableError."""
+        market_id, known = await self.universe()
+        asked = sorted(known - have)
+        turns = asyncio.Semaphore(_FETCHES_AT_ONCE)
+
+        async def one(symbol: str) -> SymbolBars | Refusal:
+            async with turns:
+                return await self.bars(symbol)
+
+        fetches = [asyncio.ensure_future(one(symbol)) for symbol in asked]
+        try:
+            answers = await asyncio.gather(*fetches)
+        finally:
+            for fetch in fetches:
+                fetch.cancel()
+        found = dict(zip(asked, answers, strict=True))
+        bars = {s: answer for s, answer in found.items() if isinstance(answer, SymbolBars)}
+        if any(answer.market_id != market_id for answer in bars.values()):
+            raise MarketUnavailableError("it changed while histories were read")
+        refusals = {s: answer for s, answer in found.items() if isinstance(answer, Refusal)}
+        if not bars and {refusal.reason for refusal in refusals.values()} == {TIMED_OUT}:
+            raise MarketUnavailableError("no history came in time")
+        return Fetched(market_id, known, bars, refusals)
 
     async def bars(self, symbol: str) -> SymbolBars | Refusal:
         """Return all bars of one symbol, or why there are none. Raises MarketUnavailableError."""
@@ -90,6 +143,28 @@ class QuoteMarket:
             return Refusal("PRICES_INVALID", str(error))
 
 
+@dataclass(frozen=True)
+class QuoteReader:
+    """Where quote-svc is, for a worker process to read histories by itself."""
+
+    target: str
+    token: str = field(repr=False)
+
+    def read(self, have: frozenset[str] = frozenset()) -> Fetched:
+        """Read the bars of all symbols but those at hand. Raises MarketUnavailableError."""
+        return asyncio.run(self._read(have))
+
+    async def _read(self, have: frozenset[str]) -> Fetched:
+        async with open_quotes(self.target, self.token) as channel:
+            return await QuoteMarket(channel).fetch(have)
+
+
+def open_quotes(target: str, token: str) -> grpc.aio.Channel:
+    """A channel to quote-svc."""
+    service = quote_pb2.DESCRIPTOR.services_by_name["QuoteService"]
+    return open_channel(target, service_token=token, service=service)
+
+
 def _unavailable(error: grpc.aio.AioRpcError) -> MarketUnavailableError:
     return MarketUnavailableError(f"{error.code().name}: {error.details()}")
 
@@ -106,8 +181,9 @@ def _symbol_bars(symbol: str, answer: quote_pb2.GetHistoryResponse) -> SymbolBar
         history=history,
         currency_code=answer.instrument.currency_code,
         price_decimals=answer.instrument.price_decimals,
-        next_session_date=answer.next_session.session_date,
-        next_session_inferred=answer.next_session.inferred,
+        next_session_days=np.array(answer.next_session_days, dtype=np.int64),
+        known_next_sessions=answer.known_next_sessions,
+        lost_session_days=np.array(answer.lost_session_days, dtype=np.int64),
         next_open=answer.next_session.open_time.ToDatetime(UTC),
         next_close=answer.next_session.close_time.ToDatetime(UTC),
         traded=TradedBars(

@@ -1,9 +1,11 @@
 """The pooled model of who moves up more than the others. Only worker processes import this."""
 
+from collections.abc import Callable
+
 import numpy as np
 import xgboost as xgb
 
-from prediction_svc.boosters import matrix, parameters, predict
+from prediction_svc.boosters import Rounds, matrix, parameters, predict
 from prediction_svc.crowd import ranks_among_peers
 from prediction_svc.features import Features
 from prediction_svc.histories import Floats, Ints
@@ -21,11 +23,14 @@ FEATURES = (
 )
 
 
-def fit_ranks(panel: Panel, features: Features, rows: Ints, recipe: Recipe) -> xgb.Booster | None:
+def fit_ranks(
+    panel: Panel, features: Features, rows: Ints, recipe: Recipe, tell: Callable[[float], None]
+) -> xgb.Booster | None:
     """Fit squared error on cross-sectional ranks of next log return / σ.
 
     None where fewer than 20 peers ever closed together. The booster's attribute `spread` is the
-    standard deviation of its predictions on what it learned from.
+    standard deviation of its predictions on what it learned from. `tell` is told which share is
+    done.
     """
     ranks = ranks_among_peers(panel, panel.next_returns / panel.sigma)[rows]
     ranked = rows[ranks != 0]
@@ -39,7 +44,8 @@ def fit_ranks(panel: Panel, features: Features, rows: Ints, recipe: Recipe) -> x
         "max_depth": recipe.rank_depth,
         "min_child_weight": recipe.rank_min_child_weight,
     }
-    booster = xgb.train(chosen, learned, recipe.rank_rounds)
+    rounds = recipe.rank_rounds
+    booster = xgb.train(chosen, learned, rounds, callbacks=[Rounds(rounds, tell)])
     booster.set_attr(spread=float(np.std(booster.predict(learned))).hex())
     return booster
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +11,16 @@ from prediction_svc.crowd import PEERS
 from prediction_svc.histories import Floats, Ints
 from prediction_svc.quantiles import pinball_loss
 from prediction_svc.recipe import LEVELS
-from prediction_svc.scores import HAC_LAGS, hac_variance
-from prediction_svc.verdicts import by_target_date, direction_gains, hac_t, range_gains
+from prediction_svc.scores import hac_lags, hac_variance
+from prediction_svc.verdicts import by_target_date, direction_gains, hac_t
 from prediction_svc.width import COVERAGE, hits_of
 
 DRAWS = 1000
 SHORTEST_BLOCK = 20
 ALARM_SESSIONS, BEFORE_ALARM_SESSIONS = 63, 250
 ALARM_ERRORS = 3.0
+_SESSIONS_A_LAG = 6
+_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -46,21 +49,43 @@ class Record:
     def __len__(self) -> int:
         return len(self.moves)
 
-    def where(self, kept: NDArray[np.bool_]) -> "Record":
-        """Those of a mask."""
+    def where(self, kept: NDArray[np.bool_] | Ints) -> "Record":
+        """Those of a mask, or at some places in their order."""
         names = ("symbols", "target_days", "moves", "quantiles", "p_up", "base_rate", "score")
         shorter = {name: getattr(self, name)[kept] for name in (*names, "sigma")}
         return replace(self, baselines=tuple(b[kept] for b in self.baselines), **shorter)
 
+    @cached_property
+    def losses(self) -> Floats:
+        """Pinball losses, our own and then each baseline's: shape (n, 1 + baselines)."""
+        losses = np.empty((len(self), 1 + len(self.baselines)))
+        for begin in range(0, len(self), _AT_ONCE):
+            rows = slice(begin, begin + _AT_ONCE)
+            for k, quantiles in enumerate((self.quantiles, *self.baselines)):
+                losses[rows, k] = pinball_loss(self.moves[rows], quantiles[rows])
+        return losses
+
     @property
     def range_gains(self) -> Floats:
-        """Pinball gain over each baseline in σ, shape (n, baselines)."""
-        return range_gains(self.moves, self.quantiles, self.baselines, self.sigma)
+        """(Baseline's pinball loss − ours) / σ, shape (n, baselines): all must be beaten."""
+        return np.asarray((self.losses[:, 1:] - self.losses[:, :1]) / self.sigma[:, None])
 
     @property
     def direction_gains(self) -> Floats:
         """Brier gain over the base rate, shape (n,)."""
         return direction_gains(self.p_up, self.base_rate, self.moves)
+
+    @cached_property
+    def rows_by_symbol(self) -> dict[str, Ints]:
+        """Where the forecasts of each symbol are, oldest first, by symbol."""
+        symbols, places = np.unique(self.symbols, return_inverse=True)
+        return dict(zip(symbols.tolist(), rows_by_place(places), strict=True))
+
+
+def rows_by_place(places: Ints) -> list[Ints]:
+    """Where 0, 1, 2, … are among `places`, each rising. None is missing."""
+    order = np.argsort(places, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(places))[:-1]) if len(places) else []
 
 
 @dataclass(frozen=True)
@@ -74,8 +99,7 @@ class Estimate:
 
 def pooled_skill(record: Record, baseline: int) -> Estimate:
     """1 − Σ pinball loss / Σ the baseline's, with a block bootstrap over target dates."""
-    own = pinball_loss(record.moves, record.quantiles)
-    naive = pinball_loss(record.moves, record.baselines[baseline])
+    own, naive = record.losses[:, 0], record.losses[:, 1 + baseline]
     sums = _daily_sums(record.target_days, own, naive)
     return _bootstrapped(1 - sums[:, 0].sum() / sums[:, 1].sum(), sums, record.horizon, flip=True)
 
@@ -143,7 +167,7 @@ class RankCorrelation:
 
     value: float
     t: float
-    """HAC(5)."""
+    """HAC, of 5 lags or twice the horizon."""
     dates: int
 
 
@@ -152,15 +176,17 @@ def rank_correlation(record: Record) -> RankCorrelation | None:
 
     A date on which all scores are equal counts as 0.
     """
-    days: list[float] = []
-    for day in np.unique(record.target_days):
-        own = record.target_days == day
-        if own.sum() >= PEERS:
-            days.append(_correlation(_ranks(record.score[own]), _ranks(record.moves[own])))
+    _, places = np.unique(record.target_days, return_inverse=True)
+    days = [
+        _correlation(_ranks(record.score[own]), _ranks(record.moves[own]))
+        for own in rows_by_place(places)
+        if len(own) >= PEERS
+    ]
     if not days:
         return None
     series = np.array(days)
-    return RankCorrelation(float(series.mean()), hac_t(series), len(days))
+    t = hac_t(series, hac_lags(record.horizon))
+    return RankCorrelation(float(series.mean()), t, len(days))
 
 
 def _ranks(values: Floats) -> Floats:
@@ -186,11 +212,14 @@ class CoverageAlarm:
 
 
 def coverage_alarm(record: Record) -> CoverageAlarm | None:
-    """Whether the 63-session mean coverage leaves .8 ± 3 HAC(5) standard errors.
+    """Whether the 63-session mean coverage leaves .8 ± 3 HAC standard errors.
 
     The errors are those of daily coverage over up to 250 sessions before the 63, so that what
-    rings the bell does not muffle it; over the 63 themselves while fewer came before. None before
-    63 dates.
+    rings the bell does not muffle it; over the 63 themselves while fewer came before. The variance
+    of a mean of 63 is made of autocovariances up to lag 62, and later sessions make up for earlier
+    ones, since the width control sees to it: with few lags the errors would come out twice too
+    large. More lags than a sixth of the sessions they are taken from are noise. None before 63
+    dates.
     """
     hits = hits_of(record.moves, record.quantiles).astype(np.float64)
     daily = by_target_date(record.target_days, hits)
@@ -198,20 +227,23 @@ def coverage_alarm(record: Record) -> CoverageAlarm | None:
         return None
     window, before = daily[-ALARM_SESSIONS:], daily[:-ALARM_SESSIONS][-BEFORE_ALARM_SESSIONS:]
     known = before if len(before) >= ALARM_SESSIONS else window
-    variance = hac_variance(known - known.mean(), HAC_LAGS) * len(known) / ALARM_SESSIONS
+    lags = min(ALARM_SESSIONS - 1, len(known) // _SESSIONS_A_LAG)
+    variance = hac_variance(known - known.mean(), lags) * len(known) / ALARM_SESSIONS
     reach = ALARM_ERRORS * math.sqrt(variance)
     mean = float(window.mean())
     return CoverageAlarm(abs(mean - COVERAGE) > reach, mean, COVERAGE - reach, COVERAGE + reach)
 
 
-def in_words(skill: Estimate, stands: tuple[bool, bool], sessions: int, basis: str) -> str:
+def in_words(skill: Estimate | None, stands: tuple[bool, bool], sessions: int, basis: str) -> str:
     """One line for people of both verdicts, range and direction.
 
-    `skill` is the range's, in percent; `basis` is live or backtest.
+    `skill` is the range's, in percent, needed where that stands; `basis` is live or backtest.
     """
     range_stands, direction_stands = stands
     none, over = "no demonstrated edge", f"{sessions:,} sessions, {basis}"
-    sharper = f"sharper than naive by {skill.value:.1f} % ({skill.low:.1f} to {skill.high:.1f}; "
-    told = f"{sharper}{over})" if range_stands else none
+    told = none
+    if range_stands and skill is not None:
+        interval = f"{skill.low:.1f} to {skill.high:.1f}; {over}"
+        told = f"sharper than naive by {skill.value:.1f} % ({interval})"
     direction = f"right more often than naive ({over})" if direction_stands else none
     return f"Range: {told} · Direction: {direction}"

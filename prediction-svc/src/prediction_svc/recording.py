@@ -1,190 +1,133 @@
 """Writes forecasts down before the fact, and what came of them once it is known."""
 
-import asyncio
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 
-import numpy as np
-
-from prediction_svc.book import Edition, IssuedForecast
-from prediction_svc.deadlines import deadline
-from prediction_svc.histories import History, Ints
-from prediction_svc.jobs import SymbolForecast
+from prediction_svc.batches import Draft, RecordedTo
+from prediction_svc.book import Edition, Forecasts, IssuedForecast
+from prediction_svc.forecasting import Standing
 from prediction_svc.ledger import Ledger
 from prediction_svc.ledger_rows import Entry, LedgerForecast, MissedForecast, Outcome
-from prediction_svc.market import MarketClock, SymbolBars
-from prediction_svc.outcomes import OpenForecast, actions_version, due_outcomes
-from prediction_svc.recipe import HORIZON, LEVELS
-from prediction_svc.scores import UNSCORED
+from prediction_svc.market import Sessions
+from prediction_svc.metrics import Metrics
+from prediction_svc.outcomes import OpenForecast
+from prediction_svc.recipe import HORIZONS, Recipe
+from prediction_svc.width import Resolved, advance_all
 
 _EPOCH = date(1970, 1, 1)
-_MIDDLE = LEVELS.index(0.5)
 # An outcome is looked at again for so long: a source may revise its bars, or lose one.
 _LOOK_BACK_DAYS = 40
-# What a forecast was made from: more sessions than any feature looks back.
-_HASHED_RETURNS = 600
-# Part of the time between close and deadline that is kept for writing down what is there.
-_RESERVE = 0.25
-
-
-def can_be_recorded(bars: SymbolBars) -> bool:
-    """Whether the bars end before the session to forecast; those of a lagging answer need not."""
-    return len(bars.history) > 0 and bars.next_open >= _close(bars.history, -1)
-
-
-def deadline_of(bars: SymbolBars, clock: MarketClock) -> datetime:
-    """Until when, in market time, a forecast from these bars can be written down."""
-    gap = timedelta(0) if clock.is_synthetic else None  # its nights pass in seconds
-    return deadline(_close(bars.history, -1), bars.next_open, bars.next_close, gap=gap)
-
-
-def must_be_recorded_now(bars: Iterable[SymbolBars], clock: MarketClock) -> bool:
-    """Whether waiting for better forecasts would risk that one comes too late."""
-
-    def is_near(each: SymbolBars) -> bool:
-        last = deadline_of(each, clock)
-        begin = last - _RESERVE * (last - _close(each.history, -1))
-        return begin <= clock.market_time < last
-
-    return any(is_near(each) for each in bars if can_be_recorded(each))
 
 
 class Recorder:
     """The ledger, in the words of who issues forecasts. Writing raises LeaseLostError."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, metrics: Metrics) -> None:
         self._ledger = ledger
+        self._metrics = metrics
 
-    async def write_down(
-        self,
-        edition: Edition,
-        bars: Mapping[str, SymbolBars],
-        clock: MarketClock,
-        earlier: Mapping[str, IssuedForecast],
-    ) -> Edition:
-        """Record the edition's forecasts, and those that nobody made in time.
-
-        Returns the edition as it stands in the ledger: what was written down first is what counts,
-        told as in the `earlier` edition that it came with, and a forecast that came too late has no
-        number.
-        """
-        market_id, now = edition.market_id, clock.market_time
-        recorded_to = await self._ledger.recorded_to(market_id, HORIZON)
-        rows = [
-            _row(edition, each, bars[symbol], clock)
-            for symbol, each in edition.forecasts.items()
-            if can_be_recorded(bars[symbol])
-        ]
-        missed = [
-            each
-            for symbol, last in recorded_to.items()
-            if symbol in bars
-            for each in _missed(bars[symbol].history, last)
-        ]
-        appended = await self._ledger.append(market_id, [*missed, *rows], now)
-        # One that is new to the ledger was added while its session was open: nobody missed it.
-        late = [_too_late(each) for each in appended.late if each.symbol in recorded_to]
-        if late:
-            await self._ledger.append(market_id, late, now)
-        issued = dict(edition.forecasts)
-        for entry in appended.entries:
-            if isinstance(entry.said, LedgerForecast):
-                symbol = entry.said.symbol
-                before = earlier.get(symbol)
-                issued[symbol] = (
-                    before
-                    if before is not None and before.ledger_number == entry.number
-                    else _standing(issued[symbol], entry, entry.said)
-                )
-        return replace(edition, forecasts=issued)
+    async def due(self, market_id: str, closed: Sessions) -> dict[str, list[OpenForecast]]:
+        """Forecasts to look at after some closes: those without outcome, and the latest others."""
+        last = max(((date.fromisoformat(day) - _EPOCH).days for _, day in closed), default=0)
+        return await self._ledger.open_forecasts(market_id, last, last - _LOOK_BACK_DAYS)
 
     async def resolve(
-        self, market_id: str, bars: Mapping[str, SymbolBars], market_time: datetime
+        self, market_id: str, outcomes: Sequence[Outcome], market_time: datetime
     ) -> int:
-        """Record what came of forecasts whose sessions have closed; return how many outcomes."""
-        last = max((int(each.traded.days[-1]) for each in bars.values()), default=0)
-        found = await self._ledger.open_forecasts(market_id, last, last - _LOOK_BACK_DAYS)
-        outcomes = await asyncio.to_thread(_outcomes, found, bars)
+        """Record what came of forecasts; return how many outcomes are new."""
         if not outcomes:
             return 0
         added, _ = await self._ledger.append_outcomes(market_id, outcomes, market_time)
         return added
 
+    async def advance(
+        self, edition: Edition, groups: Mapping[str, str], recipe: Recipe
+    ) -> tuple[dict[int, Standing], int]:
+        """What stands after all that the ledger has resolved, and the last row that it took in.
 
-def _row(
-    edition: Edition, issued: IssuedForecast, bars: SymbolBars, clock: MarketClock
-) -> LedgerForecast:
-    made = issued.made
-    as_of = int(np.searchsorted(bars.traded.days, made.as_of_day, side="right")) - 1
-    return LedgerForecast(
-        symbol=made.symbol,
-        horizon=HORIZON,
-        as_of_day=made.as_of_day,
-        target_day=(date.fromisoformat(issued.target_session_date) - _EPOCH).days,
-        target_inferred=issued.target_inferred,
-        deadline=deadline_of(bars, clock),
-        reference_close=float(bars.traded.closes_as_traded[as_of]),
-        currency_code=issued.currency_code,
-        actions_version=actions_version(bars.traded, made.as_of_day),
-        quantiles=made.log_moves,
-        p_up=made.p_up,
-        expected_move=made.log_moves[_MIDDLE],
-        forecaster="scale-model" if made.model_version else "no-learning",
-        model_version=made.model_version,
-        inputs_hash=_inputs_hash(edition, made, bars.history),
-    )
+        A forecast of a symbol that has no group any longer tells nothing.
+        """
+        hits = await self._ledger.hits_since(edition.market_id, edition.resolved_number)
+        standing = dict(edition.standing)
+        for horizon in HORIZONS:
+            of_horizon = [hit for hit in hits if hit.horizon == horizon]
+            self._metrics.resolved.labels(horizon).inc(len(of_horizon))
+            own = [hit for hit in of_horizon if hit.symbol in groups]
+            by_close: dict[tuple[str, int], list[bool]] = {}
+            for hit in own:
+                by_close.setdefault((groups[hit.symbol], hit.resolved_day), []).append(hit.is_hit)
+            resolved = [
+                Resolved(group, day, sum(which), len(which))
+                for (group, day), which in by_close.items()
+            ]
+            before = standing.get(horizon, Standing())
+            states = advance_all(before.states, resolved, horizon, recipe)
+            standing[horizon] = replace(before, states=states)
+        return standing, max((hit.number for hit in hits), default=edition.resolved_number)
 
+    async def recorded_to(self, market_id: str) -> RecordedTo:
+        """The last as-of day that there is a row of, by horizon and symbol."""
+        return await self._ledger.recorded_to(market_id)
 
-def _inputs_hash(edition: Edition, made: SymbolForecast, history: History) -> bytes:
-    """SHA-256 of the recipe, the universe, the model, the width and the symbol's own returns.
+    async def write_down(
+        self, edition: Edition, draft: Draft, market_time: datetime, earlier: Forecasts
+    ) -> Edition:
+        """Record an edition's forecasts, and those that nobody made in time.
 
-    Returns rather than prices, which later splits change.
-    """
-    returns = np.diff(np.log(history.closes[-_HASHED_RETURNS:]))
-    digest = hashlib.sha256()
-    for part in (edition.recipe_hash, *sorted(edition.known), made.model_version, made.width_state):
-        digest.update(part.encode() + b"\n")
-    digest.update(returns.tobytes())
-    return digest.digest()
+        Returns the edition as it stands in the ledger: what was written down first is what counts,
+        told as in the `earlier` forecasts that it came with, and a forecast that came too late has
+        no number.
+        """
+        market_id = edition.market_id
+        recorded_to = await self._ledger.recorded_to(market_id)
+        appended = await self._ledger.append(market_id, [*draft.missed, *draft.rows], market_time)
+        entries = appended.entries
+        # One that is new to the ledger was added while its session was open: nobody missed it.
+        late = [
+            _too_late(each)
+            for each in appended.late
+            if each.symbol in recorded_to.get(each.horizon, {})
+        ]
+        if late:
+            appended = await self._ledger.append(market_id, late, market_time)
+            entries = (*entries, *appended.entries)
+        self._count(entries, market_time)
+        self._metrics.ledger_head.labels(market_id).set(appended.head.count)
+        issued = {horizon: dict(batch) for horizon, batch in edition.forecasts.items()}
+        for entry in entries:
+            said = entry.said
+            own = issued.get(said.horizon, {})
+            if isinstance(said, LedgerForecast) and said.symbol in own:
+                before = earlier.get(said.horizon, {}).get(said.symbol)
+                is_known = before is not None and before.ledger_number == entry.number
+                own[said.symbol] = (
+                    before if before and is_known else _standing(own[said.symbol], entry, said)
+                )
+        return replace(edition, forecasts=issued).scored()
+
+    def _count(self, entries: Iterable[Entry], market_time: datetime) -> None:
+        """Tell how many of them are new."""
+        for entry in entries:
+            if entry.issue_time == market_time:
+                is_missed = isinstance(entry.said, MissedForecast)
+                counter = self._metrics.missed if is_missed else self._metrics.issued
+                counter.labels(entry.said.horizon).inc()
 
 
 def _standing(issued: IssuedForecast, entry: Entry, said: LedgerForecast) -> IssuedForecast:
-    """The forecast with the numbers that were written down, and the score of what made them."""
-    same_forecaster = said.model_version == issued.made.model_version
-    made = replace(
-        issued.made,
+    """The forecast with the numbers that were written down."""
+    same = said.model_version == issued.model_version
+    return replace(
+        issued,
+        target_day=said.target_day,
         log_moves=said.quantiles,
         p_up=said.p_up,
         model_version=said.model_version,
-        score=issued.made.score if same_forecaster else UNSCORED,
-    )
-    return replace(
-        issued,
-        made=made,
-        target_session_date=(_EPOCH + timedelta(days=said.target_day)).isoformat(),
+        explanation=issued.explanation if same else None,
         issue_time=entry.issue_time,
         ledger_number=entry.number,
     )
-
-
-def _missed(history: History, recorded_to: int) -> list[MissedForecast]:
-    """The sessions after the last recorded one and before the latest: nobody can forecast them."""
-    days = history.days
-    first = int(np.searchsorted(days, recorded_to, side="right"))
-    return [
-        MissedForecast(
-            symbol=history.symbol,
-            horizon=HORIZON,
-            as_of_day=int(days[row]),
-            target_day=int(days[row + 1]),
-            # When the target session opened is not known any more; by its close it was too late.
-            deadline=_close(history, row + 1),
-            reason="SERVICE_AWAY",
-        )
-        for row in range(first, len(days) - 1)
-    ]
 
 
 def _too_late(forecast: LedgerForecast) -> MissedForecast:
@@ -196,28 +139,3 @@ def _too_late(forecast: LedgerForecast) -> MissedForecast:
         deadline=forecast.deadline,
         reason="TOO_LATE",
     )
-
-
-def _outcomes(
-    found: Mapping[str, list[OpenForecast]], bars: Mapping[str, SymbolBars]
-) -> list[Outcome]:
-    codes = {each.exchange_code for each in bars.values()}
-    sessions = {code: _sessions(code, bars.values()) for code in codes}
-    return [
-        outcome
-        for symbol, forecasts in found.items()
-        if symbol in bars
-        for outcome in due_outcomes(
-            forecasts, bars[symbol].traded, sessions[bars[symbol].exchange_code]
-        )
-    ]
-
-
-def _sessions(exchange_code: str, bars: Iterable[SymbolBars]) -> Ints:
-    """Sessions of an exchange that have closed: those in which any of its symbols has a bar."""
-    own = [each.history.days for each in bars if each.exchange_code == exchange_code]
-    return np.unique(np.concatenate(own)) if own else np.empty(0, dtype=np.int64)
-
-
-def _close(history: History, row: int) -> datetime:
-    return datetime.fromtimestamp(int(history.close_seconds[row]), UTC)

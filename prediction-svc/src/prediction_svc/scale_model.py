@@ -1,11 +1,12 @@
 """The pooled model of the size of the next move. Only worker processes import this."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import numpy as np
 import xgboost as xgb
 
-from prediction_svc.boosters import matrix, parameters
+from prediction_svc.boosters import Rounds, matrix, parameters
 from prediction_svc.features import Features
 from prediction_svc.fits import EPOCH, Fit
 from prediction_svc.histories import Floats, Ints
@@ -29,12 +30,15 @@ def size_labels(panel: Panel, rows: Ints) -> Floats:
     return np.clip(sizes, SMALLEST_SIZE, LARGEST_SIZE)
 
 
-def fit_sizes(panel: Panel, features: Features, rows: Ints, recipe: Recipe) -> xgb.Booster:
-    """Fit `reg:gamma` on |next log return| / σ."""
+def fit_sizes(
+    panel: Panel, features: Features, rows: Ints, recipe: Recipe, tell: Callable[[float], None]
+) -> xgb.Booster:
+    """Fit `reg:gamma` on |next log return| / σ; `tell` is told which share is done."""
     labels = size_labels(panel, rows)
     chosen = parameters(recipe) | {
         "objective": "reg:gamma",
         "max_depth": recipe.depth,
         "min_child_weight": recipe.min_child_weight,
     }
-    return xgb.train(chosen, matrix(features, rows, features.names, labels), recipe.rounds)
+    learned = matrix(features, rows, features.names, labels)
+    return xgb.train(chosen, learned, recipe.rounds, callbacks=[Rounds(recipe.rounds, tell)])

@@ -47,7 +47,30 @@ models = Table(
     Column("train_symbols", Integer, nullable=False),
     Column("metrics", JSON, nullable=False),  # scores by symbol, once they are known
     Column("create_seconds", BigInteger, nullable=False),  # wall clock
+    Column("recipe", JSON),  # its numbers by name; none of a model from before they were kept
+    Column("withdrawn_seconds", BigInteger),  # wall clock; none of a model that may answer
     UniqueConstraint("market_id", "horizon", "fit_date", "recipe_hash", "rows_hash"),
+)
+
+# Where the training of each market is, for every replica to tell; and what is asked of it.
+trainings = Table(
+    "trainings",
+    metadata,
+    Column("market_id", String(255), primary_key=True),
+    Column("state", String(16), nullable=False),  # idle, running, failed
+    Column("stage", Text, nullable=False),
+    Column("fraction", Double, nullable=False),
+    Column("start_seconds", Double, nullable=False),  # wall clock
+    Column("message", Text, nullable=False),  # what went wrong
+    Column("model_version", String(64), nullable=False),  # what the last training made
+    Column("asked", BigInteger, nullable=False),  # how often a training was asked for
+    Column("answered", BigInteger, nullable=False),  # how many of these have ended
+    Column("ended", BigInteger, nullable=False),  # how many trainings of any kind have
+    Column("withdrawals", BigInteger, nullable=False),  # how many models were withdrawn
+    Column("recipe", JSON),  # numbers of the recipe that serves; none before the first
+    Column("rejected_recipe", String(16), nullable=False),  # hash of one that was tried in vain
+    Column("recipe_note", Text, nullable=False),  # why the recipe that serves does, for people
+    Column("version", BigInteger, nullable=False),  # rises with each change
 )
 
 editions = Table(
@@ -57,9 +80,18 @@ editions = Table(
     # Rises over all markets with each change, so that replicas notice by one small query.
     Column("version", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),  # the latest edition: JSON, zlib
-    Column("training_state", String(16), nullable=False),
-    Column("training_message", Text, nullable=False),
     UniqueConstraint("version"),
+)
+
+track_records = Table(
+    "track_records",
+    metadata,
+    Column("market_id", String(255), primary_key=True),
+    Column("basis", String(16), primary_key=True),  # live, backtest
+    Column("horizon", Integer, primary_key=True, autoincrement=False),  # sessions ahead
+    # Rises with each change, so that replicas notice by one small query.
+    Column("version", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # JSON, zlib
 )
 
 leases = lease_table(metadata)
@@ -93,6 +125,7 @@ forecasts = Table(
     Column("p_up", Double),
     Column("expected_move", Double),  # log move
     Column("reason", String(64), nullable=False),  # why it was missed
+    Column("yardsticks", LargeBinary),  # big-endian doubles, see Yardsticks; none before 0004
     UniqueConstraint(
         "market_id", "symbol", "horizon", "as_of_day", name="uq_forecasts_market_id_symbol"
     ),

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prediction_svc.histories import Floats
-from prediction_svc.quantiles import pinball_loss
 from prediction_svc.recipe import LEVELS, Recipe
 
 if TYPE_CHECKING:  # it is scored with this module
-    from prediction_svc.record import Record
+    pass
 
 HAC_LAGS = 5
 EWMA_NORMAL = 0  # among a record's baselines
@@ -42,29 +41,24 @@ def hac_variance(series: Floats, lags: int) -> float:
     return max(total, 0.0) / n / n
 
 
-def skill_score(losses: Floats, reference: Floats, recipe: Recipe) -> Score:
+def hac_lags(horizon: int) -> int:
+    """Lags for a series of outcomes, one a session: those of a horizon beyond 1 overlap."""
+    return max(HAC_LAGS, 2 * horizon)
+
+
+def skill_score(losses: Floats, reference: Floats, recipe: Recipe, horizon: int = 1) -> Score:
     """Score one symbol's losses against a reference's, session by session, oldest first.
 
     value = 100 · (1 − mean loss / mean reference loss). The interval is ± 1.96 standard errors of
-    that ratio by the delta method: the HAC(5) standard error of the mean of
-    (reference − loss) − skill · reference, over the mean reference loss.
+    that ratio by the delta method: the HAC standard error of the mean of
+    (reference − loss) − skill · reference, over the mean reference loss; its lags are 5, or twice
+    the horizon.
     """
     n = len(losses)
     if n < recipe.min_scored_sessions or not reference.sum() > 0:
         return Score(None, None, None, n)
     skill = 1 - float(losses.sum() / reference.sum())
     influence = (reference - losses) - skill * reference
-    error = math.sqrt(hac_variance(influence, HAC_LAGS)) / float(reference.mean())
+    error = math.sqrt(hac_variance(influence, hac_lags(horizon))) / float(reference.mean())
     reach = TWO_SIDED_95 * error
     return Score(100 * skill, 100 * (skill - reach), 100 * (skill + reach), n)
-
-
-def score_records(record: "Record", recipe: Recipe) -> dict[str, Score]:
-    """Score each symbol of a record on its last `scored_sessions` forecasts."""
-    own = pinball_loss(record.moves, record.quantiles)
-    reference = pinball_loss(record.moves, record.baselines[EWMA_NORMAL])
-    scores = {}
-    for symbol in np.unique(record.symbols):
-        rows = np.flatnonzero(record.symbols == symbol)[-recipe.scored_sessions :]
-        scores[str(symbol)] = skill_score(own[rows], reference[rows], recipe)
-    return scores

@@ -12,6 +12,10 @@ class PredictionSettings(RpcSettings):
     quote_target: str = Field("127.0.0.1:50051", validation_alias="QUOTE_TARGET")
     database_url: str | None = Field(None, validation_alias="PREDICTION_DATABASE_URL")
 
+    metrics_listen: str = Field(
+        "", pattern=r"^(|.+:[0-9]{1,5})$", validation_alias="PREDICTION_METRICS_LISTEN"
+    )
+
     @property
     def database(self) -> str:
         """Where the database is: prediction.db below the data folder where nothing is said."""

@@ -1,4 +1,4 @@
-"""What tests of the ledger share: ledgers in real databases, and rows to write in them."""
+"""What tests share: models, forecasts, and ledgers in real databases with rows for them."""
 
 import asyncio
 import hashlib
@@ -11,10 +11,19 @@ from typing import Any
 
 from foretick_rpc.database import Database, migrate, open_database
 from foretick_rpc.leases import Lease, Time
+from prediction_svc.book import IssuedForecast
+from prediction_svc.features import build_features
+from prediction_svc.fits import Fit
+from prediction_svc.histories import History
+from prediction_svc.jobs import SymbolForecast, backtest_horizons, forecast_horizons
 from prediction_svc.ledger import Ledger
 from prediction_svc.ledger_rows import LedgerForecast, MissedForecast, Outcome
+from prediction_svc.models import TrainedModel
 from prediction_svc.outcomes import OpenForecast, log_move
+from prediction_svc.panel import build_panel
+from prediction_svc.recipe import HORIZON, Recipe
 from prediction_svc.schema import leases
+from prediction_svc.yardsticks import Yardsticks
 
 FIRST_DAY = 20_000  # 2024-10-04
 
@@ -46,6 +55,25 @@ def forecast_of(symbol: str, day: int, horizon: int = 1, **changes: Any) -> Ledg
         inputs_hash=hashlib.sha256(f"{symbol} {day}".encode()).digest(),
     )
     return replace(forecast, **changes)
+
+
+def yardsticks_of(symbol: str, day: int, horizon: int = 1) -> Yardsticks:
+    """What such a forecast is judged by."""
+    chance = random.Random(f"yardsticks {symbol} {day} {horizon}")  # noqa: S311
+    return Yardsticks(
+        sigma=0.01 + chance.random() / 100,
+        base_rate=0.5 + chance.random() / 50,
+        rank_score=chance.gauss(0, 1),
+        baselines=tuple(
+            tuple(sorted((chance.random() - 0.5) / 20 for _ in range(7))) for _ in range(3)
+        ),
+    )
+
+
+def judged_of(symbol: str, day: int, horizon: int = 1, **changes: Any) -> LedgerForecast:
+    """A forecast with what it is judged by."""
+    yardsticks = yardsticks_of(symbol, day, horizon)
+    return forecast_of(symbol, day, horizon, **{"yardsticks": yardsticks} | changes)
 
 
 def batch_of(
@@ -80,6 +108,46 @@ def outcome_of(forecast: OpenForecast, growth: float = 0.01) -> Outcome:
         dividend=0.3,
         log_move=round(move, 12),  # whose last bits are not the same everywhere
     )
+
+
+def models_of(
+    histories: Sequence[History], fits: Sequence[Fit], recipe: Recipe
+) -> list[TrainedModel]:
+    """Models fitted at some dates, of those that the histories are long enough for."""
+    panel = build_panel(histories, recipe)
+    features = build_features(panel)
+    from prediction_svc.fitting import train  # noqa: PLC0415 - loads XGBoost
+
+    models = (train(panel, features, fit, recipe) for fit in fits)
+    return [model for model in models if model is not None]
+
+
+def next_forecasts(
+    histories: Sequence[History], recipe: Recipe, models: Sequence[TrainedModel] = ()
+) -> dict[str, SymbolForecast]:
+    """Forecasts of the next session after a backtest; without models by no-learning."""
+    tested = backtest_horizons(histories, models, recipe, (HORIZON,))
+    standing = {horizon: one.standing for horizon, one in tested.items()}
+    return forecast_horizons(histories, models, standing, recipe)[HORIZON]
+
+
+def issued_of(symbol: str, **changes: Any) -> IssuedForecast:
+    """A forecast by no-learning of 2020-01-02, which nobody has scored."""
+    forecast = IssuedForecast(
+        symbol=symbol,
+        horizon=1,
+        as_of_day=18_262,
+        target_day=18_263,
+        target_inferred=False,
+        close=100.0,
+        log_moves=(-0.03, -0.02, -0.01, 0.001, 0.01, 0.02, 0.03),
+        p_up=0.5,
+        model_version="",
+        currency_code="USD",
+        price_decimals=2,
+        issue_time=datetime(2020, 1, 1, tzinfo=UTC),
+    )
+    return replace(forecast, **changes)
 
 
 @asynccontextmanager

@@ -2,163 +2,329 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from foretick_rpc.errors import DatabaseUnavailableError
 from foretick_rpc.leases import LeaseLostError
-from prediction_svc import jobs
-from prediction_svc.book import TrainingState, TrainingStatus
-from prediction_svc.fits import Fit, fits_of
-from prediction_svc.histories import History
+from prediction_svc import training_job
+from prediction_svc.fits import Fit
+from prediction_svc.market import MarketReader, MarketUnavailableError
+from prediction_svc.metrics import Metrics
 from prediction_svc.models import TrainedModel
 from prediction_svc.recipe import Recipe
-from prediction_svc.scores import Score
-from prediction_svc.workers import WorkerDiedError, Workers
+from prediction_svc.trainings import TrainingStatus
+from prediction_svc.workers import Progress, WorkerDiedError, Workers
 
+T = TypeVar("T")
 _log = logging.getLogger("foretick.training")
 LONGEST_PAUSE_SECONDS = 60.0
 STORE_PAUSE_SECONDS = 1.0
+TELL_SECONDS = 0.5
+MOST_DEATHS = 8
+"""A training whose process dies so often in a row is given up until the next session."""
+ALARM_SESSIONS = 63
+"""Between unscheduled fits, so that an alarm that goes on ringing does not fit to noise."""
 
 
 class Models(Protocol):
     """Where models are kept."""
 
-    async def load(self, market_id: str) -> list[TrainedModel]:
-        """Return all models of a market, the latest trained of each fit date last."""
+    async def load(self, market_id: str, recipe: Recipe) -> list[TrainedModel]:
+        """Return all models of a recipe, the latest trained of each fit date last."""
 
-    async def add(self, market_id: str, model: TrainedModel) -> None:
+    async def add(self, market_id: str, model: TrainedModel, recipe: Recipe) -> None:
         """Keep a model."""
 
-    async def record_scores(
-        self, market_id: str, version: str, scores: Mapping[str, Score]
+
+class Trainings(Protocol):
+    """Where is told how far training is, and asked for one. Writing raises LeaseLostError."""
+
+    status: TrainingStatus
+    changed: asyncio.Event
+
+    async def open(self, market_id: str) -> TrainingStatus:
+        """Turn to a market."""
+
+    async def begin(self, market_id: str) -> int:
+        """A training begins; return how often one had been asked for by then."""
+
+    async def tell(self, market_id: str, progress: Progress, problem: str = "") -> None:
+        """How far it is; with a problem, that it waits for that to be over."""
+
+    async def end(
+        self, market_id: str, *, model_version: str = "", problem: str = "", answered: int = 0
     ) -> None:
-        """Keep what a model has been worth on each symbol beside it."""
+        """It has ended."""
 
 
-Tell = Callable[[str, TrainingStatus], Awaitable[None]]
+class WithdrawnError(Exception):
+    """The model that was asked for has been withdrawn, and is not trained again."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    fits: Sequence[Fit]
+    answers: bool = False
+    """Whether it is what was asked for."""
 
 
 class Training:
     """The models of the market that is served.
 
-    `tell` is given a market id and where training is, each time that this changes; `done` is
-    called when new models are there.
+    `recipe` are the numbers that they are trained with, and must be forecast with. `done` is called
+    when other models are there to forecast with.
     """
 
-    def __init__(  # noqa: PLR0913 - two are callbacks, and one is for tests
+    def __init__(  # noqa: PLR0913 - one is a callback, and one is for tests
         self,
         workers: Workers,
+        reader: MarketReader,
         models: Models,
+        trainings: Trainings,
         recipe: Recipe,
         *,
-        tell: Tell,
+        metrics: Metrics,
         done: Callable[[], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self.recipe = recipe
         self._workers = workers
+        self._reader = reader
         self._models = models
-        self._recipe = recipe
-        self._tell = tell
+        self._trainings = trainings
+        self._metrics = metrics
         self._done = done
         self._sleep = sleep
         self._market_id = ""
-        # None: the histories are too short for a model of that fit date
-        self._settled: dict[date, TrainedModel | None] = {}
+        # By session of the fixed date, or instant of what is unscheduled. None: the histories are
+        # too short for a model of that fit.
+        self._settled: dict[date | int, TrainedModel | None] = {}
+        self._fits: Sequence[Fit] = ()
+        self._latest: Fit | None = None
+        self._ordered: Fit | None = None
+        self._failed = False
+        self._progress = Progress("", 0.0)
         self._task: asyncio.Task[None] | None = None
+        self._listener: asyncio.Task[None] | None = None
 
     async def open(self, market_id: str) -> None:
         """Turn to a market: forget another's models, load what is stored of this one."""
         await self.close()
-        stored = await self._models.load(market_id)
-        self._settled = {model.fit.session_date: model for model in stored}
+        self._fits, self._latest, self._ordered, self._failed = (), None, None, False
         self._market_id = market_id
-        await self._tell(market_id, TrainingStatus())
+        self._settled = {}
+        status = await self._trainings.open(market_id)
+        await self._load()
+        self._listener = asyncio.create_task(self._listen(status.withdrawals))
 
     async def close(self) -> None:
         """Stop what is under way."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        tasks = [task for task in (self._listener, self._task) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._listener = self._task = None
 
-    def serving_models(self, histories: Sequence[History]) -> list[TrainedModel]:
-        """Return the models to forecast with now; empty where no-learning must answer.
+    def serving_models(self, fits: Sequence[Fit]) -> list[TrainedModel]:
+        """Return the models to forecast with now, rising; empty where no-learning must answer.
 
         Those of the latest fixed dates once they are all settled; until then those from before
-        the latest fixed date, if those are.
+        the latest fixed date, if those are. Besides, all later ones that were not scheduled: each
+        answers until the next fit.
         """
-        fits, count = fits_of(histories), self._recipe.fits
+        count = self.recipe.fits
         for wanted in (fits[-count:], fits[-count - 1 : -1]):
-            if wanted and all(fit.session_date in self._settled for fit in wanted):
-                settled = (self._settled[fit.session_date] for fit in wanted)
-                return [model for model in settled if model is not None]
+            if all(_key(fit) in self._settled for fit in wanted):
+                first = wanted[0].second if wanted else 0
+                keys = {_key(fit) for fit in wanted}
+                found = [
+                    model
+                    for key, model in self._settled.items()
+                    if model is not None and not model.withdrawn
+                    if key in keys or (not model.fit.scheduled and model.fit.second > first)
+                ]
+                return sorted(found, key=lambda model: model.fit.second)
         return []
 
-    def missing(self, histories: Sequence[History]) -> list[Fit]:
+    def models(self, versions: Collection[str]) -> list[TrainedModel]:
+        """Return those of some versions that have not been withdrawn, rising by their fits."""
+        settled = (model for model in self._settled.values() if model is not None)
+        found = [each for each in settled if each.version in versions and not each.withdrawn]
+        return sorted(found, key=lambda model: model.fit.second)
+
+    def missing(self, fits: Sequence[Fit]) -> list[Fit]:
         """Return what has not been trained, the latest fixed date first."""
-        wanted = reversed(fits_of(histories)[-self._recipe.fits :])
-        return [fit for fit in wanted if fit.session_date not in self._settled]
+        wanted = reversed(fits[-self.recipe.fits :])
+        return [fit for fit in wanted if _key(fit) not in self._settled]
 
-    def train_missing(self, histories: Sequence[History]) -> None:
-        """Begin to train what is not there, unless under way."""
-        if self._task is not None and not self._task.done():
-            return
-        if missing := self.missing(histories):
-            self._task = asyncio.create_task(self._train(histories, missing))
+    def train_missing(self, fits: Sequence[Fit], latest: Fit | None) -> None:
+        """Begin to train what is not there, and what is asked for, unless under way.
 
-    async def record_scores(self, version: str, scores: Mapping[str, Score]) -> None:
-        """Keep what a model has been worth beside it."""
-        await self._models.record_scores(self._market_id, version, scores)
+        `fits` are all fixed dates of the market, rising, `latest` its latest closed session. What
+        has failed is tried again at the next one.
+        """
+        self._failed = self._failed and latest == self._latest
+        self._fits, self._latest = tuple(fits), latest
+        self._go_on()
 
-    async def _train(self, histories: Sequence[History], missing: Sequence[Fit]) -> None:
+    def refit(self, fit: Fit) -> None:
+        """Fit a model at a session, once what is under way has ended."""
+        self._ordered = fit
+        self._go_on()
+
+    def refit_on_alarm(self, fit: Fit, sessions_since_unscheduled: int | None) -> bool:
+        """Fit a model at a session since an alarm rings, unless that was done lately.
+
+        Args:
+            fit: the latest closed session.
+            sessions_since_unscheduled: how many there have been since `latest_unscheduled`; None
+                where there was none.
+
+        Returns whether it is fitted.
+        """
+        if sessions_since_unscheduled is not None and sessions_since_unscheduled < ALARM_SESSIONS:
+            return False
+        _log.warning("an alarm rings: a model is fitted at %s", fit.session_date)
+        self.refit(fit)
+        return True
+
+    @property
+    def latest_unscheduled(self) -> Fit | None:
+        """The latest fit on an alarm or request, withdrawn or not."""
+        fits = [model.fit for model in self._settled.values() if model is not None]
+        unscheduled = [fit for fit in fits if not fit.scheduled]
+        return max(unscheduled, key=lambda fit: fit.second, default=None)
+
+    async def _load(self) -> None:
+        for model in await self._models.load(self._market_id, self.recipe):
+            self._settled[_key(model.fit)] = model
+
+    async def _listen(self, withdrawals: int) -> None:
+        """Notice what other replicas were asked for."""
+        while True:
+            changed, status = self._trainings.changed, self._trainings.status
+            if status.withdrawals != withdrawals:
+                await self._stored(self._load)
+                withdrawals = status.withdrawals
+                self._done()
+            self._go_on()
+            await changed.wait()
+
+    def _go_on(self) -> None:
+        if (self._task is None or self._task.done()) and self._due() is not None:
+            self._task = asyncio.create_task(self._work())
+
+    def _due(self) -> _Job | None:
+        """What to do next: fixed dates, what was asked for, what an alarm demands."""
+        if not self._failed and (missing := self.missing(self._fits)):
+            return _Job(missing)
+        status = self._trainings.status
+        if self._latest is not None and status.asked > status.answered:
+            return _Job([self._latest], answers=True)
+        return _Job([self._ordered]) if self._ordered is not None else None
+
+    async def _work(self) -> None:
         try:
-            await self._train_all(histories, missing)
+            while (job := self._due()) is not None:
+                await self._run(job)
         except LeaseLostError:
             _log.info("training ends here: another process has taken over")
 
-    async def _train_all(self, histories: Sequence[History], missing: Sequence[Fit]) -> None:
+    async def _run(self, job: _Job) -> None:
+        self._ordered = self._ordered if self._ordered not in job.fits else None
+        market_id = self._market_id
+        asked = await self._stored(partial(self._trainings.begin, market_id))
+        answered = asked if job.answers else 0
+        self._progress = Progress("", 0.0)
+        telling = asyncio.create_task(self._tell_on())
+        problem, version = "", ""
         try:
-            await self._report(TrainingState.RUNNING)
-            for fit in missing:
-                model = await self._train_one(histories, fit)
-                if model is not None:
-                    await self._stored(partial(self._models.add, self._market_id, model))
-                self._settled[fit.session_date] = model
-            await self._report(TrainingState.IDLE)
+            version = await self._train(job.fits)
         except LeaseLostError:
             raise
+        except WithdrawnError as error:
+            problem = str(error)
         except Exception as error:  # noqa: BLE001 - logged; forecasts go on without it
-            _log.exception("training failed; it is tried again after the next session")
-            await self._report(TrainingState.FAILED, f"{type(error).__name__}: {error}")
-        else:
+            _log.exception("training failed; fixed dates are tried again after the next session")
+            problem = f"{type(error).__name__}: {error}"
+        finally:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+        self._failed = self._failed or bool(problem)
+        end = partial(self._trainings.end, model_version=version, problem=problem)
+        await self._stored(partial(end, market_id, answered=answered))
+        if not problem:
             self._done()
 
-    async def _train_one(self, histories: Sequence[History], fit: Fit) -> TrainedModel | None:
-        pause = 1.0
+    async def _train(self, fits: Sequence[Fit]) -> str:
+        """Train all; return the version of the last, or nothing if the histories are too short."""
+        model = None
+        for done, fit in enumerate(fits):
+            if (key := _key(fit)) not in self._settled:
+                model = await self._train_one(fit, done, len(fits))
+                if model is not None:
+                    add = partial(self._models.add, self._market_id, model, self.recipe)
+                    await self._stored(add)
+                self._settled[key] = model
+            model = self._settled[key]
+            if model is not None and model.withdrawn:
+                raise WithdrawnError(f"The model of {fit.session_date} was withdrawn.")
+        return "" if model is None else model.version
+
+    async def _train_one(self, fit: Fit, done: int, count: int) -> TrainedModel | None:
+        def told(progress: Progress) -> None:
+            which = f" (model {done + 1} of {count})" if count > 1 else ""
+            self._progress = Progress(progress.stage + which, (done + progress.fraction) / count)
+
+        pause, deaths = 1.0, 0
         while True:
+            began = time.monotonic()
             try:
-                model = await self._workers.run(jobs.train_model, histories, fit, self._recipe)
-            except WorkerDiedError as error:
+                job = training_job.train_model
+                model = await self._workers.train(job, self._reader, fit, self.recipe, told=told)
+            except (WorkerDiedError, MarketUnavailableError) as error:
+                deaths += isinstance(error, WorkerDiedError)
+                if deaths == MOST_DEATHS:
+                    raise
                 _log.warning("training of %s: %s; again in %g s", fit.session_date, error, pause)
-                await self._report(TrainingState.FAILED, str(error))
+                waiting = Progress("waiting to try again", done / count)
+                await self._stored(partial(self._report, waiting, str(error)))
                 await self._sleep(pause)
-                await self._report(TrainingState.RUNNING)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             else:
+                self._metrics.training.observe(time.monotonic() - began)
                 outcome = "histories are too short" if model is None else model.version
                 _log.info("model of %s: %s", fit.session_date, outcome)
                 return model
 
-    async def _report(self, state: TrainingState, message: str = "") -> None:
-        await self._stored(partial(self._tell, self._market_id, TrainingStatus(state, message)))
+    async def _tell_on(self) -> None:
+        """Store the progress when it changes, twice a second at most."""
+        told = Progress("", 0.0)
+        while True:
+            if told != self._progress:
+                told = self._progress
+                with suppress(DatabaseUnavailableError):
+                    await self._report(told)
+            await asyncio.sleep(TELL_SECONDS)
 
-    async def _stored(self, write: Callable[[], Awaitable[None]]) -> None:
+    async def _report(self, progress: Progress, problem: str = "") -> None:
+        await self._trainings.tell(self._market_id, progress, problem)
+
+    async def _stored(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write until the database has it: a training is too long to be lost to its restart."""
         while True:
             try:
                 return await write()
             except DatabaseUnavailableError:
                 await self._sleep(STORE_PAUSE_SECONDS)
+
+
+def _key(fit: Fit) -> date | int:
+    # the close of a fixed date's session moves when a symbol of another exchange is added
+    return fit.session_date if fit.scheduled else fit.second

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from prediction_svc.histories import Floats
-from prediction_svc.quantiles import pinball_loss
 from prediction_svc.scores import HAC_LAGS, hac_variance
 
 FIRST_REVIEW, REVIEW_EVERY, REVIEWED_SESSIONS = 150, 50, 1000
@@ -39,19 +38,6 @@ def hac_t(series: Floats, lags: int = HAC_LAGS) -> float:
     if error <= 1e-12 * abs(mean):
         return math.copysign(math.inf, mean) if mean else 0.0
     return mean / error
-
-
-def range_gains(
-    moves: Floats, quantiles: Floats, baselines: tuple[Floats, ...], sigma: Floats
-) -> Floats:
-    """(Baseline's pinball loss − ours) / σ, shape (n, baselines).
-
-    moves and sigma (n,), quantiles and each baseline (n, levels), all in log moves: EWMA-normal,
-    EWMA × empirical and 250-day sd × empirical, which all must be beaten.
-    """
-    own = pinball_loss(moves, quantiles)
-    gains = [(pinball_loss(moves, baseline) - own) / sigma for baseline in baselines]
-    return np.stack(gains, axis=1)
 
 
 def direction_gains(p_up: Floats, base: Floats, moves: Floats) -> Floats:

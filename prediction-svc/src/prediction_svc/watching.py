@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from prediction_svc.book import Book, IssuedForecast
 from prediction_svc.market import Refusal
+from prediction_svc.recipe import HORIZON
 
 
 class WatchingEnded(Exception):  # noqa: N818 - a state, not a fault
@@ -23,7 +24,9 @@ class News:
     """By symbol, as the watcher wrote it."""
 
 
-async def watch(book: Book, symbols: Sequence[str]) -> AsyncGenerator[News, None]:
+async def watch(
+    book: Book, symbols: Sequence[str], horizon: int = HORIZON
+) -> AsyncGenerator[News, None]:
     """First the answers for all `symbols`, then those that have changed since the last news.
 
     Another market begins anew, with the answers for all. Nothing is queued for a watcher: what it
@@ -34,7 +37,7 @@ async def watch(book: Book, symbols: Sequence[str]) -> AsyncGenerator[News, None
     told: Mapping[str, IssuedForecast | Refusal] = {}
     while not book.ended:
         changed = book.changed  # taken first: a change while news is told ends the wait at once
-        known = {asked: book.find(asked) for asked in symbols}
+        known = {asked: book.find(asked, horizon) for asked in symbols}
         is_snapshot = book.market_id != market_id
         news = {
             asked: answer for asked, answer in known.items() if is_snapshot or told[asked] != answer

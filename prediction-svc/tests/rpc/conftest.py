@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Never, TypeVar
 
 import grpc
+import numpy as np
 import pytest
 
 from foretick.prediction.v1 import prediction_pb2 as pb
@@ -119,6 +120,7 @@ class FakeQuotes(quote_pb2_grpc.QuoteServiceServicer):
                 close_time=timestamp(self.next_open + timedelta(hours=6.5)),
                 inferred=True,
             ),
+            next_session_days=(self.next_date - EPOCH).days + np.arange(20),
         )
 
     async def _not_asked(self, request: Any, context: Any) -> Never:
@@ -126,7 +128,13 @@ class FakeQuotes(quote_pb2_grpc.QuoteServiceServicer):
 
     BatchGetQuotes = SearchInstruments = _not_asked
     WatchQuotes: Any = _not_asked
-    WatchMarketSessions: Any = _not_asked
+
+    async def WatchMarketSessions(
+        self, request: Any, context: Any
+    ) -> AsyncIterator[quote.WatchMarketSessionsResponse]:
+        """Of a market whose closes the clock alone tells."""
+        await asyncio.Event().wait()
+        yield quote.WatchMarketSessionsResponse()
 
 
 @pytest.fixture
@@ -180,7 +188,7 @@ class Predictions:
             found = (await self.ask(symbol)).forecasts
             return found[0] if found and reached(found[0]) else None
 
-        return await within(20, asked)
+        return await within(60, asked)
 
 
 async def within(seconds: float, attempt: Callable[[], Awaitable[T | None]]) -> T:

@@ -31,14 +31,14 @@ async def test_a_forecast_is_written_down_and_gets_its_outcome(
         stub = predictions.stub
         told = await predictions.until(written_down)
         published = (await stub.GetLedgerHead(pb.GetLedgerHeadRequest())).head
-        assert (published.market_id, published.row_count) == ("demo:1", 6)
+        assert (published.market_id, published.row_count) == ("demo:1", 3 * 6)
 
         quotes.hidden = 1
         later = await predictions.until(
             lambda each: written_down(each) and each.ledger_number != told.ledger_number
         )
         answer = await stub.ListLedgerEntries(pb.ListLedgerEntriesRequest(symbol="s0"))
-        newest, oldest = answer.entries
+        newest, oldest = (entry for entry in answer.entries if entry.horizon == 1)
         assert (newest.row_number, oldest.row_number) == (later.ledger_number, told.ledger_number)
         assert newest.state == pb.OUTCOME_STATE_OPEN
         assert not newest.HasField("outcome_log_move")
@@ -52,8 +52,8 @@ async def test_a_forecast_is_written_down_and_gets_its_outcome(
 
         head = f"{published.row_hash}@{published.row_count}"
         sound = await stub.VerifyLedger(pb.VerifyLedgerRequest(expected_head=head))
-        # Six, their outcomes, and seven: one more symbol has enough bars by now.
-        assert (sound.fault, sound.head.row_count) == ("", 6 + 6 + 7)
+        # Six of three horizons, the outcomes of one, and seven: one more symbol has enough bars.
+        assert (sound.fault, sound.head.row_count) == ("", 3 * 6 + 6 + 3 * 7)
         wrong = await stub.VerifyLedger(pb.VerifyLedgerRequest(expected_head="0" * 64))
         assert wrong.fault
 
@@ -74,7 +74,7 @@ async def test_entries_come_in_pages(
             if not page.next_page_token:
                 break
             request.page_token = page.next_page_token
-        assert len(numbers) == 2
+        assert len(numbers) == 2 * 3
         assert numbers == sorted(numbers, reverse=True)
 
 

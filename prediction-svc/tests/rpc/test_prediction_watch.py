@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,35 +21,28 @@ from foretick_rpc.errors import AppError, app_error
 from foretick_rpc.server import RpcService
 from foretick_rpc.testing import SERVICE_TOKEN, calling, serving
 from prediction_svc.app import running
-from prediction_svc.book import Book, Edition, IssuedForecast
-from prediction_svc.jobs import SymbolForecast
+from prediction_svc.book import Book, Edition
 from prediction_svc.market import Refusal
 from prediction_svc.recipe import Recipe
-from prediction_svc.scores import Score
 from prediction_svc.servicer import PredictionServicer
 from prediction_svc.settings import PredictionSettings
+from prediction_svc.testing import issued_of
 
 Fixture = Any
 SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"]
 DEADLINE = 30  # streams that hang fail instead
 SYMBOLS = [f"S{number}" for number in range(7)]
-MADE = SymbolForecast(
-    symbol="S0",
-    as_of_day=18_000,
-    close=100.0,
-    log_moves=(-0.03, -0.02, -0.01, 0.001, 0.01, 0.02, 0.03),
-    score=Score(None, None, None, 3),
-    model_version="",
-)
 
 
 def edition(market_id: str = "demo:1", **closes: float) -> Edition:
     """Forecasts of SYMBOLS, which closed at 100 where nothing else is said; NEW has none."""
-    issue_time = datetime(2020, 1, 1, tzinfo=UTC)
-    forecasts = {}
-    for symbol in reversed(SYMBOLS):
-        made = replace(MADE, symbol=symbol, close=closes.get(symbol, 100.0))
-        forecasts[symbol] = IssuedForecast(made, "2020-01-02", False, "USD", 2, issue_time)
+    forecasts = {
+        horizon: {
+            symbol: issued_of(symbol, horizon=horizon, close=closes.get(symbol, 100.0))
+            for symbol in reversed(SYMBOLS)
+        }
+        for horizon in (1, 5)
+    }
     refusals = {"NEW": Refusal("HISTORY_TOO_SHORT", "NEW has 2 sessions; 5 are needed.")}
     return Edition(market_id, frozenset({*SYMBOLS, "NEW"}), forecasts, refusals)
 
@@ -65,7 +57,8 @@ def book() -> Book:
 @pytest.fixture
 async def stub(book: Book) -> AsyncIterator[PredictionServiceStub]:
     """A caller of a service whose book is turned by hand; it has no ledger."""
-    servicer = PredictionServicer(book, ledger=None)  # type: ignore[arg-type]
+    nothing: Any = None
+    servicer = PredictionServicer(book, nothing, nothing, nothing, nothing)
     add = partial(add_PredictionServiceServicer_to_server, servicer)
     async with (
         serving(RpcService(SERVICE.full_name, add)) as server,
@@ -126,9 +119,9 @@ async def test_then_only_what_changed_is_told(stub: PredictionServiceStub, book:
     assert [(each.symbol, each.reference_close) for each in second.forecasts] == [("S3", 101)]
     assert not second.missing
     without = edition(S3=101)
-    lost = {symbol: each for symbol, each in without.forecasts.items() if symbol != "S5"}
+    lost = {symbol: each for symbol, each in without.next_forecasts.items() if symbol != "S5"}
     refused = {**without.refusals, "S5": Refusal("PRICES_INVALID", "S5 is broken.")}
-    book.turn_to(replace(without, forecasts=lost, refusals=refused), 45)
+    book.turn_to(replace(without, forecasts={1: lost}, refusals=refused), 45)
     third = await told(stream)
     assert (third.version, symbols_of(third)) == (45, [])
     assert reasons_of(third) == {"S5": "PRICES_INVALID"}
@@ -235,7 +228,7 @@ async def test_a_listing_does_not_go_on_with_other_forecasts(
     [
         ("page_size", pb.ListForecastsRequest(page_size=-1)),
         ("page_size", pb.ListForecastsRequest(page_size=1001)),
-        ("horizon", pb.ListForecastsRequest(horizon=5)),
+        ("horizon", pb.ListForecastsRequest(horizon=2)),
         ("page_token", pb.ListForecastsRequest(page_token="next")),
         ("page_token", pb.ListForecastsRequest(page_token="41.0")),
         ("page_token", pb.ListForecastsRequest(page_token="41.7")),

@@ -1,6 +1,9 @@
 """An issuer whose time, market, workers and stores are the test's."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,32 +11,45 @@ import numpy as np
 import pytest
 
 from foretick_rpc.errors import DatabaseUnavailableError
-from prediction_svc.book import Book, Edition, IssuedForecast, TrainingStatus
+from prediction_svc.batches import Draft, RecordedTo
+from prediction_svc.book import Book, Edition, Forecasts
+from prediction_svc.forecasting import Standing
 from prediction_svc.histories import History
 from prediction_svc.issuing import Issuer
+from prediction_svc.judging import Judge
 from prediction_svc.market import (
     TIMED_OUT,
+    Fetched,
     MarketClock,
     MarketUnavailableError,
+    Progress,
     Refusal,
+    Sessions,
     SymbolBars,
-    Universe,
 )
+from prediction_svc.metrics import Metrics
 from prediction_svc.models import TrainedModel
-from prediction_svc.outcomes import TradedBars
+from prediction_svc.outcomes import OpenForecast, TradedBars
 from prediction_svc.recipe import Recipe
-from prediction_svc.scores import Score
+from prediction_svc.track_record import Basis, TrackRecord
+from prediction_svc.training import Training
+from prediction_svc.trainings import TrainingState, TrainingStatus
+from prediction_svc.workers import Progress as WorkProgress
 from prediction_svc.workers import WorkerDiedError
 
 
 class FakeMarket:
+    """A market, and a reader of its bars."""
+
     def __init__(self, histories: list[History]) -> None:
         self.histories = {history.symbol: history for history in histories}
         self.session = "2021-08-13"
         self.away = False
         self.timed_out: set[str] = set()
         self.behind: set[str] = set()
+        self.unknown: set[str] = set()
         self.reads = 0
+        self.closed = asyncio.Event()
 
     async def clock(self) -> MarketClock:
         if self.away:
@@ -41,15 +57,29 @@ class FakeMarket:
         now = datetime(2021, 8, 13, 22, tzinfo=UTC)
         return MarketClock("demo:1", now, frozenset({("XTST", self.session)}), 30.0)
 
-    async def universe(self) -> Universe:
-        return Universe("demo:1", frozenset(self.histories))
+    async def progress(self) -> Progress:
+        known, total = len(self.histories) - len(self.unknown), len(self.histories)
+        return Progress("demo:1", known, 0, total)
 
-    async def bars(self, symbol: str) -> SymbolBars | Refusal:
-        self.reads += 1
-        if symbol in self.timed_out:
-            return Refusal(TIMED_OUT, "Too late.")
-        target = self.session if symbol in self.behind else "2021-08-31"
-        return bars_of(self.histories[symbol], target)
+    async def closes(self) -> AsyncIterator[object]:
+        while True:
+            await self.closed.wait()
+            self.closed.clear()
+            yield "XTST", self.session
+
+    def read(self, have: frozenset[str] = frozenset()) -> Fetched:
+        known = self.histories.keys() - self.unknown
+        bars, refusals = {}, {}
+        for symbol in known - have:
+            self.reads += 1
+            if symbol in self.timed_out:
+                refusals[symbol] = Refusal(TIMED_OUT, "Too late.")
+            else:
+                target = self.session if symbol in self.behind else "2021-08-31"
+                bars[symbol] = bars_of(self.histories[symbol], target)
+        if refusals and not bars:
+            raise MarketUnavailableError("no history came in time")
+        return Fetched("demo:1", frozenset(known), bars, refusals)
 
 
 def bars_of(history: History, target: str) -> SymbolBars:
@@ -62,8 +92,9 @@ def bars_of(history: History, target: str) -> SymbolBars:
         history=history,
         currency_code="USD",
         price_decimals=2,
-        next_session_date=target,
-        next_session_inferred=False,
+        next_session_days=np.busday_offset(target, np.arange(20)).astype(np.int64),
+        known_next_sessions=15,
+        lost_session_days=np.empty(0, dtype=np.int64),
         next_open=opening,
         next_close=opening + timedelta(hours=6.5),
         traded=TradedBars(history.days, history.closes, history.volumes, nothing, nothing + 1),
@@ -75,35 +106,70 @@ class InProcess:
 
     def __init__(self) -> None:
         self.deaths: dict[Callable[..., Any], int] = {}
+        self.calls: Counter[Callable[..., Any]] = Counter()
 
     async def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        self.calls[function] += 1
         if self.deaths.get(function, 0):
             self.deaths[function] -= 1
             raise WorkerDiedError("a worker process died")
         return function(*args)
 
+    async def train(
+        self, function: Callable[..., Any], *args: Any, told: Callable[[WorkProgress], None]
+    ) -> Any:
+        return await self.run(
+            function, *args, lambda fraction, stage: told(WorkProgress(stage, fraction))
+        )
+
 
 class KeptModels:
     def __init__(self) -> None:
         self.kept: list[TrainedModel] = []
-        self.scores: dict[str, Mapping[str, Score]] = {}
         self.full = False
         self.away = 0
 
-    async def load(self, market_id: str) -> list[TrainedModel]:
+    async def load(self, market_id: str, recipe: Recipe) -> list[TrainedModel]:
         return self.kept
 
-    async def add(self, market_id: str, model: TrainedModel) -> None:
+    async def add(self, market_id: str, model: TrainedModel, recipe: Recipe) -> None:
         if self.full:
             raise OSError("disk full")
         if self.away:
             raise DatabaseUnavailableError("away")
         self.kept.append(model)
 
-    async def record_scores(
-        self, market_id: str, version: str, scores: Mapping[str, Score]
+
+class KeptTrainings:
+    """Where training is, in memory; `error` is what writing fails with."""
+
+    def __init__(self) -> None:
+        self.status = TrainingStatus()
+        self.changed = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def open(self, market_id: str) -> TrainingStatus:
+        self._set(market_id=market_id)
+        return self.status
+
+    async def begin(self, market_id: str) -> int:
+        self._set(state=TrainingState.RUNNING, message="")
+        return self.status.asked
+
+    async def tell(self, market_id: str, progress: WorkProgress, problem: str = "") -> None:
+        state = TrainingState.FAILED if problem else TrainingState.RUNNING
+        self._set(state=state, message=problem)
+
+    async def end(
+        self, market_id: str, *, model_version: str = "", problem: str = "", answered: int = 0
     ) -> None:
-        self.scores[version] = scores
+        state = TrainingState.FAILED if problem else TrainingState.IDLE
+        self._set(state=state, message=problem, model_version=model_version, answered=answered)
+
+    def _set(self, **values: Any) -> None:
+        if self.error:
+            raise self.error
+        self.status = replace(self.status, **values)
 
 
 class KeptEditions:
@@ -123,37 +189,45 @@ class KeptEditions:
         self.published.append(edition)
         self.book.edition = edition
 
-    async def record_training(self, market_id: str, training: TrainingStatus) -> None:
-        if self.error:
-            raise self.error
-        assert self.book.market_id == market_id
-        self.book.training = training
-
 
 class KeptRecords:
-    """Numbers what it is given to write down, in memory."""
+    """A ledger that keeps nothing but what it was given."""
 
     def __init__(self) -> None:
         self.written: list[Edition] = []
         self.error: Exception | None = None
 
+    async def due(self, market_id: str, closed: Sessions) -> dict[str, list[OpenForecast]]:
+        return {}
+
+    async def resolve(self, market_id: str, outcomes: Sequence[object], now: datetime) -> int:
+        return 0
+
+    async def advance(
+        self, edition: Edition, groups: Mapping[str, str], recipe: Recipe
+    ) -> tuple[dict[int, Standing], int]:
+        return dict(edition.standing), edition.resolved_number
+
+    async def recorded_to(self, market_id: str) -> RecordedTo:
+        return {}
+
     async def write_down(
-        self,
-        edition: Edition,
-        bars: Mapping[str, SymbolBars],
-        clock: MarketClock,
-        earlier: Mapping[str, IssuedForecast],
+        self, edition: Edition, draft: Draft, market_time: datetime, earlier: Forecasts
     ) -> Edition:
         if self.error:
             raise self.error
-        assert set(edition.forecasts) <= set(bars)
         self.written.append(edition)
         return edition
 
-    async def resolve(
-        self, market_id: str, bars: Mapping[str, SymbolBars], market_time: datetime
-    ) -> int:
-        return 0
+
+class KeptTrackRecords:
+    """Track records by market and basis."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, Basis], Mapping[int, TrackRecord]] = {}
+
+    async def save(self, market_id: str, basis: Basis, records: Mapping[int, TrackRecord]) -> None:
+        self.kept[market_id, basis] = records
 
 
 class Turns:
@@ -162,19 +236,40 @@ class Turns:
     def __init__(self, market: FakeMarket, recipe: Recipe) -> None:
         self.market, self.workers = market, InProcess()
         self.models, self.editions, self.records = KeptModels(), KeptEditions(), KeptRecords()
+        self.trainings, self.track_records = KeptTrainings(), KeptTrackRecords()
         self.recipe = recipe
         self.seconds = 0.0
-        self.issuer = self.new_issuer()
+        self.take_over()
 
-    def new_issuer(self) -> Issuer:
-        """As of a process that takes over."""
-        return Issuer(
+    def take_over(self) -> None:
+        """By another process."""
+        changed = asyncio.Event()
+        self.training = Training(
+            self.workers,  # type: ignore[arg-type]
+            self.market,
+            self.models,
+            self.trainings,
+            self.recipe,
+            metrics=Metrics(),
+            done=changed.set,
+        )
+        self.judge = Judge(
+            self.workers,  # type: ignore[arg-type]
+            self.market,
+            self.track_records,
+            database_url="",
+            done=changed.set,
+        )
+        self.issuer = Issuer(
+            self.market,
             self.market,
             self.workers,  # type: ignore[arg-type]
-            self.models,
-            editions=self.editions,
-            records=self.records,
-            recipe=self.recipe,
+            editions=self.editions,  # type: ignore[arg-type]
+            records=self.records,  # type: ignore[arg-type]
+            training=self.training,
+            judge=self.judge,
+            metrics=Metrics(),
+            changed=changed,
             monotonic=lambda: self.seconds,
         )
 
@@ -182,31 +277,32 @@ class Turns:
     def book(self) -> Book:
         return self.editions.book
 
+    @property
+    def edition(self) -> Edition:
+        assert self.book.edition is not None
+        return self.book.edition
+
     async def turn(self) -> float:
         return await self.issuer._turn()
 
-    async def trained(self) -> None:
-        task = self.issuer.training._task
-        assert task is not None
-        await task
-        await self.issuer._wait(0.05)
+    async def rest(self) -> None:
+        """Let what is under way in the background come to its end."""
+        tasks = [task for task in (self.training._task, self.judge._task) if task is not None]
+        await asyncio.gather(*tasks)
 
     @property
     def forecasters(self) -> dict[str, bool]:
         """Whether each symbol's forecast was learned."""
-        edition = self.book.edition
-        assert edition is not None
-        return {s: bool(issued.made.model_version) for s, issued in edition.forecasts.items()}
+        forecasts = self.edition.next_forecasts
+        return {s: bool(issued.model_version) for s, issued in forecasts.items()}
 
     async def finished(self) -> Edition:
         """The edition after which nothing is left to do."""
-        await self.turn()
-        await self.trained()
-        await self.turn()
-        edition = self.book.edition
-        assert edition is not None
-        assert edition.finished
-        return edition
+        for _ in range(6):
+            await self.turn()
+            await self.rest()
+        assert self.edition.finished
+        return self.edition
 
 
 MakeTurns = Callable[[list[History]], Turns]

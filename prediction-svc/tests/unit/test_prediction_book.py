@@ -1,21 +1,11 @@
-from datetime import UTC, datetime
-
 import pytest
 
-from prediction_svc.book import Book, Edition, IssuedForecast
-from prediction_svc.jobs import SymbolForecast
+from prediction_svc.book import Book, Edition
 from prediction_svc.market import Refusal
-from prediction_svc.scores import Score
+from prediction_svc.testing import issued_of
 
-MADE = SymbolForecast(
-    symbol="AAPL",
-    as_of_day=18_000,
-    close=100.0,
-    log_moves=(-0.03, -0.02, -0.01, 0.001, 0.01, 0.02, 0.03),
-    score=Score(None, None, None, 3),
-    model_version="",
-)
-ISSUED = IssuedForecast(MADE, "2020-01-02", False, "USD", 2, datetime(2020, 1, 1, tzinfo=UTC))
+ISSUED = issued_of("AAPL")
+FAR = issued_of("AAPL", horizon=20)
 
 
 def reason(book: Book, symbol: str) -> str:
@@ -31,11 +21,12 @@ def test_every_symbol_has_an_answer_or_a_reason() -> None:
     book.edition = Edition(
         market_id="csv:1",
         known=frozenset({"AAPL", "NEW", "SHORT"}),
-        forecasts={"AAPL": ISSUED},
+        forecasts={1: {"AAPL": ISSUED}, 20: {"AAPL": FAR}},
         refusals={"SHORT": Refusal("HISTORY_TOO_SHORT", "SHORT has 2 sessions; 60 are needed.")},
         model=None,
     )
     assert book.find(" aapl ") is ISSUED
+    assert book.find("AAPL", 20) is FAR
     assert reason(book, "NEW") == "FORECAST_PENDING"
     assert reason(book, "short") == "HISTORY_TOO_SHORT"
     assert reason(book, "XYZ") == "SYMBOL_NOT_FOUND"

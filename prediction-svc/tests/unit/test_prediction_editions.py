@@ -15,36 +15,34 @@ from foretick_rpc.errors import DatabaseUnavailableError
 from foretick_rpc.leases import Lease, LeaseLostError
 from foretick_rpc.testing import schema_differences
 from prediction_svc import schema
-from prediction_svc.book import Edition, IssuedForecast, TrainingState, TrainingStatus
+from prediction_svc.book import Edition, Promotion
 from prediction_svc.editions import Editions, decode, encode
-from prediction_svc.jobs import SymbolForecast
+from prediction_svc.explanation import Contribution, Explanation
+from prediction_svc.forecasting import Standing
 from prediction_svc.market import Refusal
 from prediction_svc.models import ModelFacts
 from prediction_svc.scores import Score
+from prediction_svc.testing import issued_of
+from prediction_svc.track_record import Basis
+from prediction_svc.width import WidthState
 
-FORECAST = IssuedForecast(
-    made=SymbolForecast(
-        symbol="AAPL",
-        as_of_day=18_000,
-        close=0.1 + 0.2,
-        log_moves=(-0.03, -0.02, -0.01, 1 / 3e7, 0.01, 0.02, 0.03),
-        score=Score(2.5, -1e-17, 5.0, 250),
-        model_version="scale-20200101-0123abcd",
-    ),
-    target_session_date="2020-01-02",
+FORECAST = issued_of(
+    "AAPL",
+    close=0.1 + 0.2,
+    log_moves=(-0.03, -0.02, -0.01, 1 / 3e7, 0.01, 0.02, 0.03),
+    model_version="scale-20200101-0123abcd",
     target_inferred=True,
-    currency_code="USD",
-    price_decimals=2,
     issue_time=datetime(2020, 1, 1, 21, 0, 0, 123456, tzinfo=UTC),
+    explanation=Explanation(-0.2, 0.1, (Contribution("gap", None, -0.4),), 0.1),
+    score=Score(2.5, -1e-17, 5.0, 250),
+    basis=Basis.LIVE,
+    ledger_number=7,
 )
-UNSCORED = replace(
-    FORECAST,
-    made=replace(FORECAST.made, symbol="NEW", score=Score(None, None, None, 3), model_version=""),
-)
+UNSCORED = issued_of("NEW", score=Score(None, None, None, 3))
 EDITION = Edition(
     market_id="demo:1",
     known=frozenset({"AAPL", "NEW", "SHORT", "OTHER"}),
-    forecasts={"AAPL": FORECAST, "NEW": UNSCORED},
+    forecasts={1: {"AAPL": FORECAST, "NEW": UNSCORED}, 20: {}},
     refusals={"SHORT": Refusal("HISTORY_TOO_SHORT", "SHORT has 2 sessions; 60 are needed.")},
     model=ModelFacts(
         version="scale-20200101-0123abcd",
@@ -57,6 +55,16 @@ EDITION = Edition(
     closed_sessions=frozenset({("XNYS", "2019-12-31"), ("XTKS", "2019-12-30")}),
     recipe_hash="0123456789abcdef",
     finished=True,
+    standing={1: Standing({"equity:XNYS": WidthState(-1 / 3, (0.8, 1.0))}, frozenset({"AAPL"}))},
+    resolved_number=9,
+    promotion=Promotion(
+        ("scale-20200101-0123abcd",),
+        "0123456789abcdef",
+        frozenset({"AAPL"}),
+        {1: {"AAPL": Score(2.5, -1e-17, 5.0, 250)}},
+    ),
+    live_scores={1: {"AAPL": Score(2.5, -1e-17, 5.0, 250)}},
+    live_directions={"AAPL": True},
 )
 
 
@@ -104,15 +112,10 @@ async def test_who_only_reads_serves_what_another_published(database: Database) 
         assert follower.book.edition is None
         await follower.refresh()
         assert follower.book.edition == EDITION
-        assert follower.book.training == TrainingStatus()
-        failed = TrainingStatus(TrainingState.FAILED, "disk full")
-        await holder.record_training("demo:1", failed)
-        await follower.refresh()
-        assert (follower.book.edition, follower.book.training) == (EDITION, failed)
         later = replace(EDITION, finished=False)
         await holder.publish(later)
         await follower.refresh()
-        assert (follower.book.edition, follower.book.training) == (later, failed)
+        assert follower.book.edition == later
 
 
 async def test_the_market_that_was_published_last_is_served(database: Database) -> None:
@@ -124,7 +127,6 @@ async def test_the_market_that_was_published_last_is_served(database: Database) 
             await follower.refresh()
             assert follower.book.market_id == edition.market_id
             assert await follower.kept(edition.market_id) == edition
-        await holder.record_training("demo:2", TrainingStatus(TrainingState.RUNNING))
         assert await follower.kept("demo:3") is None
 
 
@@ -146,10 +148,8 @@ async def test_without_the_lease_nothing_is_written(database: Database) -> None:
     loser = Editions(database, Lease(database, schema.leases, "work"))
     with pytest.raises(LeaseLostError):
         await loser.publish(replace(EDITION, finished=False))
-    with pytest.raises(LeaseLostError):
-        await loser.record_training("demo:1", TrainingStatus(TrainingState.FAILED))
     await loser.refresh()
-    assert (loser.book.edition, loser.book.training) == (EDITION, TrainingStatus())
+    assert loser.book.edition == EDITION
 
 
 async def test_a_body_that_another_version_wrote_is_no_edition(

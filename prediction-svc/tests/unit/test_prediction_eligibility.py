@@ -4,11 +4,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prediction_svc import jobs
 from prediction_svc.eligibility import why_not
 from prediction_svc.histories import COLUMNS, History, clean_history
 from prediction_svc.panel import build_panel, volatility
 from prediction_svc.recipe import Recipe
+from prediction_svc.testing import next_forecasts
 
 MakeHistory = Any
 RECIPE = Recipe()
@@ -88,7 +88,7 @@ def test_few_bars_lean_on_the_group(make_history: MakeHistory) -> None:
 @pytest.mark.parametrize("bars", [5, 12, 45])
 def test_a_short_history_is_forecast_like_its_group(make_history: MakeHistory, bars: int) -> None:
     others = [make_history(f"S{i}", sessions=300) for i in range(5)]
-    batch = jobs.forecast_without_learning([*others, make_history("NEW", sessions=bars)], RECIPE)
+    batch = next_forecasts([*others, make_history("NEW", sessions=bars)], RECIPE)
     reach = {symbol: made.log_moves[-1] for symbol, made in batch.items()}
     assert len(reach) == 6
     usual = np.median([reach[f"S{i}"] for i in range(5)])

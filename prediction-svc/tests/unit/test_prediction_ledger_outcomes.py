@@ -217,6 +217,58 @@ def test_a_split_that_the_source_tells_late_is_a_revision() -> None:
     assert right.log_move == pytest.approx(math.log(110 / 105))
 
 
+def halved_from(day: int) -> TradedBars:
+    """A two for one split that the source does not tell of."""
+    return some_bars(closes=np.where(day <= DAYS, DAYS / 2, DAYS))
+
+
+@pytest.mark.parametrize("jump", [106, 108, 110])
+def test_a_jump_like_a_split_is_waited_out(jump: int) -> None:
+    bars = halved_from(jump)
+    for last in range(110, 130):
+        due = due_outcomes([FORECAST], bars, DAYS[last >= DAYS])
+        assert len(due) == (last >= jump + 5), last
+    (outcome,) = due
+    assert outcome.log_move == math.log(55 / 105)
+
+
+def test_a_jump_that_a_split_explains_in_time_never_was_one() -> None:
+    closed = DAYS[DAYS <= 111]
+    assert due_outcomes([FORECAST], halved_from(110), closed) == []
+    splits = put(some_bars().split_factors, 110, 2.0)
+    told = as_told(replace(halved_from(110), split_factors=splits))
+    (outcome,) = due_outcomes([FORECAST], told, closed)
+    assert outcome.log_move == pytest.approx(math.log(110 / 105))
+
+
+@pytest.mark.parametrize(
+    ("factor", "waits"), [(0.5, True), (2.03, True), (0.58, False), (0.8, False)]
+)
+def test_only_what_is_near_the_ratio_of_a_split_is_waited_out(factor: float, waits: bool) -> None:
+    bars = some_bars(closes=np.where(DAYS >= 110, DAYS * factor, DAYS))
+    due = due_outcomes([FORECAST], bars, DAYS[DAYS <= 111])
+    assert (due == []) == waits
+
+
+def test_jumps_outside_of_the_forecast_and_those_of_dividends_are_not() -> None:
+    closed = DAYS[DAYS <= 112]
+    for day in (105, 111):  # the reference close itself, and after the target
+        assert len(due_outcomes([FORECAST], halved_from(day), closed)) == 1
+    paid = some_bars(
+        closes=np.where(DAYS >= 110, DAYS / 2, DAYS),
+        dividends=put(some_bars().dividends, 110, 55.0),
+    )
+    (outcome,) = due_outcomes([FORECAST], paid, closed)
+    assert outcome.log_move == pytest.approx(math.log(110 / 105))
+
+
+def test_a_revision_waits_for_the_split_too() -> None:
+    again = FORECAST._replace(next_revision=1, recorded_move=math.log(110 / 105))
+    assert due_outcomes([again], halved_from(109), DAYS[DAYS <= 113]) == []
+    (revised,) = due_outcomes([again], halved_from(109), DAYS[DAYS <= 114])
+    assert revised.kind == "revised"
+
+
 def test_a_target_that_was_no_session_resolves_at_the_next_one() -> None:
     """As where it was inferred, and is a holiday."""
     sessions = DAYS[DAYS != 110]

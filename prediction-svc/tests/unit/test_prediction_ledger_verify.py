@@ -27,7 +27,7 @@ from sqlalchemy import (
 from foretick_rpc.database import Database, open_database
 from foretick_rpc.leases import Lease
 from prediction_svc.ledger import Ledger
-from prediction_svc.ledger_encoding import FORECAST_FIELDS, OUTCOME_FIELDS, row_hash
+from prediction_svc.ledger_encoding import FORECAST_FIELDS, OUTCOME_FIELDS, YARDSTICKS, row_hash
 from prediction_svc.ledger_writing import read_head
 from prediction_svc.schema import forecasts, leases, outcomes
 from prediction_svc.testing import (
@@ -35,6 +35,7 @@ from prediction_svc.testing import (
     batch_of,
     close_of,
     holding,
+    judged_of,
     missed_of,
     score_all,
     writable_ledger,
@@ -97,7 +98,10 @@ def _unguard(connection: Connection) -> None:
 async def written_url(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> str:
-    """Four sessions: forecasts, outcomes, and one that was missed; only to be copied."""
+    """Four sessions: forecasts, outcomes, and one that was missed; only to be copied.
+
+    Forecasts of the third session have yardsticks, among them the one in the middle.
+    """
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('written') / 'a.db'}"
     else:
@@ -105,7 +109,10 @@ async def written_url(
         url = server.new_database()
     async with writable_ledger(url) as (_, ledger):
         for day in range(FIRST_DAY, FIRST_DAY + 4):
-            await ledger.append(MARKET, batch_of(day, ("AAA", "BBB"), (1, 2)), close_of(day))
+            batch = batch_of(day, ("AAA", "BBB"), (1, 2))
+            if day == FIRST_DAY + 2:
+                batch = [judged_of(each.symbol, day, each.horizon) for each in batch]
+            await ledger.append(MARKET, batch, close_of(day))
             await score_all(ledger, MARKET, day)
         missed = missed_of("CCC", FIRST_DAY)
         await ledger.append(MARKET, [missed], missed.deadline)
@@ -137,7 +144,7 @@ def changed(value: Any) -> list[Any]:
     if isinstance(value, str):
         return [value + " ", value[:-1] + chr(ord(value[-1]) ^ 1)] if value else ["x"]
     if isinstance(value, bytes):
-        return [value[:-1] + bytes([value[-1] ^ 1]), bytes([value[0] ^ 128]) + value[1:]]
+        return [value[:-1] + bytes([value[-1] ^ 1]), bytes([value[0] ^ 128]) + value[1:], None]
     if isinstance(value, float):
         return [math.nextafter(value, math.inf), -value, None]
     return [value + 1, value + 1000, value ^ 1]
@@ -159,6 +166,7 @@ async def test_a_change_of_any_field_is_found(tampered: Tampered, table: Table) 
     assert (await tampered.verify()).fault is None
     rows = await tampered.database.read(lambda connection: all_rows(connection, table))
     row = rows[len(rows) // 2]
+    assert table is outcomes or row["yardsticks"]
     number = row["number"]
     tried = 0
     for name, old in row.items():
@@ -176,9 +184,29 @@ async def test_a_change_of_any_field_is_found(tampered: Tampered, table: Table) 
     assert tried > 1.5 * len(row)
 
 
+async def test_yardsticks_are_as_they_were_written_to_the_byte(tampered: Tampered) -> None:
+    """Each byte of them; none at all; and some for a forecast that was written without."""
+    await tampered.unguard()
+    rows = await tampered.database.read(lambda connection: all_rows(connection, forecasts))
+    judged, plain = rows[9], rows[0]
+    packed = judged["yardsticks"]
+    assert len(packed) == 24 * 8
+    assert plain["yardsticks"] is None
+    others = [packed[:i] + bytes([packed[i] ^ 1]) + packed[i + 1 :] for i in range(len(packed))]
+    for row, values in ((judged, [*others, None, b"", packed[:-8]]), (plain, [packed, b""])):
+        for value in values:
+            await tampered.tamper(set_to(forecasts, row["number"], "yardsticks", value))
+            fault = (await tampered.verify()).fault
+            assert fault is not None
+            assert (fault.number, fault.kind) == (row["number"], FaultKind.HASH)
+        await tampered.tamper(set_to(forecasts, row["number"], "yardsticks", row["yardsticks"]))
+    assert (await tampered.verify()).fault is None
+
+
 def test_every_column_is_hashed() -> None:
     links = {"prev_hash", "row_hash"}  # the one is hashed before the row, the other is the hash
-    for table, fields in ((forecasts, FORECAST_FIELDS), (outcomes, OUTCOME_FIELDS)):
+    fields_of = ((forecasts, (*FORECAST_FIELDS, YARDSTICKS)), (outcomes, OUTCOME_FIELDS))
+    for table, fields in fields_of:
         assert {name for name, _, _ in fields} == {column.name for column in table.c} - links
 
 
@@ -196,6 +224,7 @@ def test_every_column_is_hashed() -> None:
         ("symbol = CAST(x'41ff' AS TEXT)", "cannot be read"),
         ("row_hash = hex(row_hash)", "not that of what it says"),
         ("target_inferred = 2", "not that of what it says"),
+        ("yardsticks = 'x'", "yardsticks is 'x', not a bytes"),
         ("market_id = CAST(market_id AS BLOB)", "is missing"),
     ],
 )

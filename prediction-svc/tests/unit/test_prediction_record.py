@@ -16,6 +16,7 @@ from prediction_svc.record import (
     up_calibration,
 )
 from prediction_svc.scores import NORMAL_QUANTILES
+from prediction_svc.width import hits_of
 
 
 def made_record(days: int = 400, symbols: int = 25, seed: int = 1, **changes: Any) -> Record:
@@ -47,6 +48,14 @@ def test_skill_by_its_definition() -> None:
     assert skill.low < skill.value < skill.high
     assert pooled_skill(record, 1).value == 0.0
     assert pooled_skill(record, 0) == skill  # the draws are seeded
+
+
+def test_range_gains_by_hand() -> None:
+    record = made_record(1, 1, moves=np.zeros(1), sigma=np.full(1, 0.01))
+    nothing = np.zeros((1, 7))
+    record = replace(record, quantiles=nothing, baselines=(nothing + 0.02, nothing))
+    mean_level = float(np.mean([0.95, 0.9, 0.75, 0.5, 0.25, 0.1, 0.05]))
+    np.testing.assert_allclose(record.range_gains, [[2 * mean_level, 0.0]])
 
 
 def test_intervals_grow_with_what_days_have_in_common() -> None:
@@ -89,6 +98,25 @@ def test_calibration_tables() -> None:
     assert [row.said for row in table] == sorted(row.said for row in table)
     few = record.where(np.arange(len(record)) < 4)
     assert [row.count for row in up_calibration(few)] == [1] * 4
+
+
+def test_losses_do_not_depend_on_how_many_are_made_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record = made_record(10, 7)
+    whole = record.losses
+    monkeypatch.setattr("prediction_svc.record._AT_ONCE", 16)
+    np.testing.assert_array_equal(replace(record).losses, whole)
+    assert whole[:, 0].tolist() == pinball_loss(record.moves, record.quantiles).tolist()
+
+
+def test_the_rows_of_each_symbol() -> None:
+    record = made_record(3, 4)
+    shuffled = record.where(np.array([True] * 5 + [False] + [True] * 6))
+    for symbol, rows in shuffled.rows_by_symbol.items():
+        assert rows.tolist() == np.flatnonzero(shuffled.symbols == symbol).tolist()
+    assert list(shuffled.rows_by_symbol) == ["S00", "S01", "S02", "S03"]
+    assert record.where(np.zeros(12, dtype=bool)).rows_by_symbol == {}
 
 
 def test_rank_correlation_by_brute_force() -> None:
@@ -145,3 +173,31 @@ def test_the_coverage_alarm_seldom_rings_falsely() -> None:
         alarm = coverage_alarm(record)
         rings += alarm is not None and alarm.rings
     assert rings <= 6
+
+
+def controlled_record(days: int, seed: int) -> Record:
+    """Moves that have much in common, in bands that a control widens after misses."""
+    random = np.random.default_rng(seed)
+    common, own = random.standard_normal((days, 1)), random.standard_normal((days, 25))
+    moves = np.sqrt(0.3) * common + np.sqrt(0.7) * own
+    widths, log_width = np.empty(days), 0.0
+    for day in range(days):
+        widths[day] = np.exp(log_width)
+        hits = np.abs(moves[day]) <= widths[day] * NORMAL_QUANTILES[-2]
+        log_width = 0.98 * (log_width + 0.15 * (0.8 - hits.mean()))
+    quantiles = np.repeat(widths, 25)[:, None] * NORMAL_QUANTILES
+    return made_record(days, 25, seed, moves=moves.ravel(), quantiles=quantiles)
+
+
+def test_the_alarm_knows_that_misses_are_made_up_for() -> None:
+    # Its errors are the deviation that the means of 63 sessions have, not that of chance alone.
+    long = controlled_record(6000, 1)
+    daily = hits_of(long.moves, long.quantiles).reshape(-1, 25).mean(axis=1)
+    deviation = np.convolve(daily, np.ones(63) / 63, "valid").std()
+    reaches = []
+    for seed in range(40):
+        alarm = coverage_alarm(controlled_record(313, seed))
+        assert alarm is not None
+        reaches.append((alarm.high - alarm.low) / 6)
+    assert deviation < np.mean(reaches) < 1.5 * deviation
+    assert daily.std() / np.sqrt(63) > 1.6 * deviation

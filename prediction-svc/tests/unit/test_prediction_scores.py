@@ -6,10 +6,11 @@ import pytest
 
 from prediction_svc.forecasting import backtest, record_of, usable_rows, without_learning
 from prediction_svc.histories import History
-from prediction_svc.jobs import forecast_without_learning
 from prediction_svc.panel import build_panel
 from prediction_svc.recipe import Recipe
-from prediction_svc.scores import hac_variance, score_records, skill_score
+from prediction_svc.scores import Score, hac_variance, skill_score
+from prediction_svc.scoring import judge
+from prediction_svc.track_record import Basis
 
 
 def test_the_reference_itself_has_no_skill(mixed_histories: list[History]) -> None:
@@ -17,9 +18,20 @@ def test_the_reference_itself_has_no_skill(mixed_histories: list[History]) -> No
     predicted = without_learning(panel, 1, Recipe())
     forecasts, _ = backtest(panel, predicted, usable_rows(panel, predicted, Recipe()), Recipe())
     record = record_of(panel, forecasts, Recipe())
-    score = score_records(replace(record, quantiles=record.baselines[0]), Recipe())["NY00"]
-    assert (score.value, score.low, score.high) == (0.0, 0.0, 0.0)
-    assert score.scored_sessions == 250
+    itself = judge(replace(record, quantiles=record.baselines[0]), Recipe(), Basis.BACKTEST)
+    assert itself.symbols["NY00"].score == Score(0.0, 0.0, 0.0, 250)
+    assert itself.pooled is not None
+    assert itself.pooled.skills[0].value == 0.0
+
+
+def test_a_late_lister_has_no_score_yet(mixed_histories: list[History]) -> None:
+    panel = build_panel(mixed_histories, Recipe())
+    predicted = without_learning(panel, 1, Recipe())
+    forecasts, _ = backtest(panel, predicted, usable_rows(panel, predicted, Recipe()), Recipe())
+    scored = judge(record_of(panel, forecasts, Recipe()), Recipe(), Basis.BACKTEST).symbols
+    assert scored["LATE"].score.value is None
+    assert 60 < scored["LATE"].sessions < 150
+    assert scored["NY01"].score.value is not None
 
 
 def test_hac_variance_is_its_definition() -> None:
@@ -63,12 +75,3 @@ def test_from_150_sessions_on_it_is() -> None:
     losses = np.ones(150)
     score = skill_score(losses, 2 * losses, Recipe())
     assert score.value == pytest.approx(50.0)
-
-
-def test_a_late_lister_is_forecast_without_a_score(mixed_histories: list[History]) -> None:
-    batch = forecast_without_learning(mixed_histories, Recipe())
-    late, old = batch["LATE"].score, batch["NY01"].score
-    assert late.value is None
-    assert 60 < late.scored_sessions < 150
-    assert old.value is not None
-    assert old.scored_sessions == 250

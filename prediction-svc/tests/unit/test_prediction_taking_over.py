@@ -8,9 +8,7 @@ import pytest
 
 from foretick_rpc.errors import DatabaseUnavailableError
 from foretick_rpc.leases import LeaseLostError
-from prediction_svc import jobs
-from prediction_svc.book import TrainingState, TrainingStatus
-from prediction_svc.training import Training
+from prediction_svc.trainings import TrainingState
 
 Fixture = Any
 
@@ -18,44 +16,49 @@ Fixture = Any
 async def test_who_takes_over_does_nothing_that_is_done(turns: Fixture) -> None:
     edition = await turns.finished()
     reads, published = turns.market.reads, len(turns.editions.published)
-    turns.workers.deaths[jobs.train_model] = 1
-    turns.issuer = turns.new_issuer()
+    turns.take_over()
     await turns.turn()
     await turns.turn()
     assert turns.market.reads == reads
-    assert turns.issuer.training._task is None
+    assert turns.training._task is turns.judge._task is None
     # stored once more, for the other replicas to turn to this market
     assert turns.editions.published[published:] == [edition]
     turns.market.session = "2021-08-16"
     await turns.turn()
     assert turns.market.reads == reads + 2
     assert set(turns.forecasters.values()) == {True}
-    assert turns.issuer.training._task is None
-    assert turns.book.edition != edition
+    assert turns.training._task is turns.judge._task is None
+    assert turns.edition != edition
+
+
+async def test_who_takes_over_finds_what_came_while_nobody_looked(turns: Fixture) -> None:
+    turns.market.unknown = {"S1"}
+    await turns.turn()
+    turns.seconds = 100.0
+    await turns.finished()
+    turns.market.unknown = set()
+    turns.take_over()
+    await turns.turn()
+    assert set(turns.forecasters) == {"S0", "S1"}
 
 
 async def test_who_takes_over_finishes_what_was_begun(turns: Fixture) -> None:
     await turns.turn()
-    await turns.trained()
+    await turns.rest()
     turns.models.kept.pop()  # three of four were trained when the process ended
-    assert turns.book.edition is not None
-    assert not turns.book.edition.finished
-    turns.issuer = turns.new_issuer()
-    await turns.turn()
-    await turns.trained()
-    await turns.turn()
+    assert not turns.edition.finished
+    turns.take_over()
+    await turns.finished()
     assert len(turns.models.kept) == 4
-    assert turns.book.edition.finished
 
 
 async def test_an_edition_of_another_recipe_is_made_anew(turns: Fixture) -> None:
     await turns.finished()
     turns.recipe = dataclasses.replace(turns.recipe, rounds=9)
     turns.models.kept = []
-    turns.issuer = turns.new_issuer()
+    turns.take_over()
     await turns.turn()
-    assert turns.book.edition is not None
-    assert turns.book.edition.recipe_hash == turns.recipe.fingerprint()
+    assert turns.edition.recipe_hash == turns.recipe.fingerprint()
 
 
 async def test_a_clock_that_is_behind_for_a_moment_changes_nothing(turns: Fixture) -> None:
@@ -65,11 +68,10 @@ async def test_a_clock_that_is_behind_for_a_moment_changes_nothing(turns: Fixtur
         turns.market.session = "2021-08-13" if turns.seconds % 4 else "2021-08-12"
         await turns.turn()
     assert turns.market.reads == reads
-    turns.issuer._models_changed.set()  # not even where forecasts are made anew
-    await turns.issuer._wait(0.05)
+    turns.issuer._is_made = False  # not even where forecasts are to be made anew
     turns.market.session = "2021-08-12"
     await turns.turn()
-    assert turns.book.edition == edition
+    assert turns.edition == edition
 
 
 async def test_a_market_that_was_set_back_is_followed(turns: Fixture) -> None:
@@ -79,14 +81,13 @@ async def test_a_market_that_was_set_back_is_followed(turns: Fixture) -> None:
     await turns.turn()
     turns.seconds = 114.9
     await turns.turn()
-    assert turns.book.edition is not None
-    assert turns.book.edition.closed_sessions == {("XTST", "2021-08-13")}
+    assert turns.edition.closed_sessions == {("XTST", "2021-08-13")}
     turns.seconds = 115.0
     await turns.turn()
-    assert turns.book.edition.closed_sessions == {("XTST", "2021-08-12")}
+    assert turns.edition.closed_sessions == {("XTST", "2021-08-12")}
     turns.market.session = "2021-08-13"
     await turns.turn()
-    assert turns.book.edition.closed_sessions == {("XTST", "2021-08-13")}
+    assert turns.edition.closed_sessions == {("XTST", "2021-08-13")}
 
 
 async def test_bars_from_before_the_close_are_asked_for_again(
@@ -99,7 +100,7 @@ async def test_bars_from_before_the_close_are_asked_for_again(
     reads = turns.market.reads
     turns.market.behind = set()
     await turns.turn()
-    assert turns.market.reads == reads + 2
+    assert turns.market.reads == reads + 1
 
 
 async def test_without_the_database_it_goes_on_when_that_is_back(
@@ -109,52 +110,23 @@ async def test_without_the_database_it_goes_on_when_that_is_back(
     turns.editions.error = DatabaseUnavailableError("away")
     turns.market.session = "2021-08-16"
     for _ in range(3):
-        assert await turns.turn() == 2.0
-    assert turns.book.edition == edition
+        assert await turns.turn() == 0.5
+    assert turns.edition == edition
     assert [r.message for r in caplog.records if r.levelname != "INFO"] == []
     turns.editions.error = None
     await turns.turn()
-    assert turns.book.edition is not None
-    assert turns.book.edition.closed_sessions == {("XTST", "2021-08-16")}
-
-
-async def test_a_model_waits_for_the_database(turns: Fixture) -> None:
-    histories = list(turns.market.histories.values())
-    pauses: list[float] = []
-    done = asyncio.Event()
-
-    async def tell(market_id: str, status: TrainingStatus) -> None:
-        assert status.state is not TrainingState.FAILED
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        turns.models.away -= 1
-
-    training = Training(
-        turns.workers,
-        turns.models,
-        turns.recipe,
-        tell=tell,
-        done=done.set,
-        sleep=sleep,
-    )
-    await training.open("demo:1")
-    turns.models.away = 3
-    training.train_missing(histories)
-    await asyncio.wait_for(done.wait(), 10)
-    assert pauses == [1.0, 1.0, 1.0]
-    assert len(turns.models.kept) == 4
+    assert turns.edition.closed_sessions == {("XTST", "2021-08-16")}
 
 
 async def test_who_has_lost_the_lease_stops(
     turns: Fixture, caplog: pytest.LogCaptureFixture
 ) -> None:
     edition = await turns.finished()
-    turns.issuer = turns.new_issuer()
+    turns.take_over()
     turns.editions.error = LeaseLostError("work")
     turns.market.session = "2021-08-16"
     await asyncio.wait_for(turns.issuer.run(), 10)
-    assert turns.book.edition == edition
+    assert turns.edition == edition
     assert [record.message for record in caplog.records][-1] == (
         "forecasts are issued by another process now"
     )
@@ -164,11 +136,9 @@ async def test_who_has_lost_the_lease_stops(
 async def test_training_that_lost_the_lease_stops(
     turns: Fixture, caplog: pytest.LogCaptureFixture
 ) -> None:
+    turns.models.away = 0
     await turns.turn()
-    turns.editions.error = LeaseLostError("work")
-    task = turns.issuer.training._task
-    assert task is not None
-    await task
-    assert turns.book.training.state is not TrainingState.FAILED
-    assert not turns.issuer._models_changed.is_set()
+    turns.trainings.error = LeaseLostError("work")
+    await turns.rest()
+    assert turns.trainings.status.state is not TrainingState.FAILED
     assert not [record for record in caplog.records if record.exc_info]

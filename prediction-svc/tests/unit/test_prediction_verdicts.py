@@ -10,7 +10,6 @@ from prediction_svc.verdicts import (
     direction_gains,
     drift_alarm,
     hac_t,
-    range_gains,
     review,
     reviews_of,
     verdict,
@@ -41,10 +40,6 @@ def test_gains_by_hand() -> None:
     np.testing.assert_allclose(up, [0.25 - 0.16, 0.25 - 0.36])
     still = direction_gains(np.array([0.6]), np.array([0.5]), np.array([0.0]))
     assert still[0] < 0  # no move is not up
-    ours, theirs = np.full((1, 7), 0.0), np.full((1, 7), 0.02)
-    gains = range_gains(np.array([0.0]), ours, (theirs, ours), np.array([0.01]))
-    mean_level = np.mean([0.95, 0.9, 0.75, 0.5, 0.25, 0.1, 0.05])
-    np.testing.assert_allclose(gains[0], [2 * float(mean_level), 0.0])
 
 
 def test_all_baselines_must_be_beaten() -> None:

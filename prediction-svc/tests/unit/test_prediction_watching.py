@@ -3,25 +3,15 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Literal
 
 import pytest
 
 from prediction_svc.book import Book, Edition, IssuedForecast
-from prediction_svc.jobs import SymbolForecast
 from prediction_svc.market import Refusal
-from prediction_svc.scores import Score
+from prediction_svc.testing import issued_of
 from prediction_svc.watching import News, WatchingEnded, watch
 
-MADE = SymbolForecast(
-    symbol="AAA",
-    as_of_day=18_000,
-    close=100.0,
-    log_moves=(-0.03, -0.02, -0.01, 0.001, 0.01, 0.02, 0.03),
-    score=Score(None, None, None, 3),
-    model_version="",
-)
 SHORT = Refusal("HISTORY_TOO_SHORT", "SHORT has 2 sessions; 60 are needed.")
 
 
@@ -29,15 +19,14 @@ def edition(day: int, market_id: str = "csv:1", **days: int) -> Edition:
     """Forecasts of AAA and BBB made on a day, or on a day of their own."""
     forecasts = {}
     for symbol in ("AAA", "BBB"):
-        made = replace(MADE, symbol=symbol, as_of_day=days.get(symbol, day))
-        issued = datetime(2020, 1, 1, tzinfo=UTC)
-        forecasts[symbol] = IssuedForecast(made, "2020-01-02", False, "USD", 2, issued)
-    return Edition(market_id, frozenset({"AAA", "BBB", "SHORT"}), forecasts, {"SHORT": SHORT})
+        forecasts[symbol] = issued_of(symbol, as_of_day=days.get(symbol, day))
+    known = frozenset({"AAA", "BBB", "SHORT"})
+    return Edition(market_id, known, {1: forecasts}, {"SHORT": SHORT})
 
 
 def told_days(news: News) -> dict[str, int]:
     return {
-        asked: answer.made.as_of_day
+        asked: answer.as_of_day
         for asked, answer in news.answers.items()
         if isinstance(answer, IssuedForecast)
     }

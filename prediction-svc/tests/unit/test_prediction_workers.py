@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prediction_svc.workers import WorkerDiedError, Workers
+from prediction_svc.workers import Progress, Tell, WorkerDiedError, Workers
 
 
 async def test_a_worker_that_dies_is_replaced() -> None:
@@ -32,7 +32,7 @@ async def test_workers_leave_signals_to_their_parent_and_yield_the_processor() -
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(pid, number)
         assert await workers.run(os.nice, 0) == os.nice(0) + 10
-        assert pid in {await workers.run(os.getpid) for _ in range(4)}
+        assert pid == await workers.run(os.getpid)
 
 
 async def test_leaving_ends_work_under_way() -> None:
@@ -73,3 +73,109 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         parent.kill()
         # workers hold the other end of the pipe until they end
         parent.communicate(timeout=10)
+
+
+def _told_job(steps: int, tell: Tell) -> tuple[int, int, int]:
+    for step in range(steps):
+        tell(step / steps, "counting")
+    tell(1.0, "ending")
+    return os.getpid(), os.nice(0), steps
+
+
+def _failing_job(_tell: Tell) -> None:
+    raise ZeroDivisionError("nothing to divide by")
+
+
+class _OneWordError(Exception):
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} and {other}")
+
+
+def _unpicklable_failure(_tell: Tell) -> None:
+    raise _OneWordError("this", "that")
+
+
+def _dying_job(code: int, _tell: Tell) -> None:
+    os._exit(code)
+
+
+def _endless_job(tell: Tell) -> None:
+    tell(0.5, str(os.getpid()))
+    signal.pause()
+
+
+def _length_job(body: bytes, tell: Tell) -> bytes:
+    tell(0.0, "doubling")
+    return 2 * body
+
+
+def _ignore(_progress: Progress) -> None:
+    pass
+
+
+async def test_each_training_has_a_process_of_its_own_that_ends() -> None:
+    told: list[Progress] = []
+    async with Workers() as workers:
+        first, niceness, steps = await workers.train(_told_job, 50_000, told=told.append)
+        second, _, _ = await workers.train(_told_job, 2, told=_ignore)
+    assert len({first, second, os.getpid()}) == 3
+    assert (niceness, steps) == (os.nice(0) + 10, 50_000)
+    for pid in (first, second):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    # 50,000 steps take well under a second, so few of them are told
+    assert [progress.stage for progress in told][-1] == "ending"
+    assert told[0] == Progress("counting", 0.0)
+    assert 2 <= len(told) < 20
+
+
+async def test_what_a_training_raises_is_raised_with_its_traceback() -> None:
+    async with Workers() as workers:
+        with pytest.raises(ZeroDivisionError, match="nothing to divide by") as raised:
+            await workers.train(_failing_job, told=_ignore)
+        assert "_failing_job" in raised.value.__notes__[0]
+        with pytest.raises(RuntimeError, match="_OneWordError: this and that"):
+            await workers.train(_unpicklable_failure, told=_ignore)
+
+
+async def test_a_training_that_dies_is_told_and_the_next_one_runs() -> None:
+    async with Workers() as workers:
+        with pytest.raises(WorkerDiedError):
+            await workers.train(_dying_job, 3, told=_ignore)
+        assert (await workers.train(_told_job, 1, told=_ignore))[2] == 1
+
+
+async def test_trainings_take_and_return_more_than_a_pipe_holds() -> None:
+    body = bytes(range(256)) * 4096
+    async with Workers() as workers:
+        assert await workers.train(_length_job, body, told=_ignore) == 2 * body
+
+
+async def _training_for_ever(workers: Workers) -> tuple["asyncio.Task[None]", int]:
+    told: asyncio.Queue[Progress] = asyncio.Queue()
+    task = asyncio.create_task(workers.train(_endless_job, told=told.put_nowait))
+    return task, int((await asyncio.wait_for(told.get(), 30)).stage)
+
+
+async def test_cancelling_a_training_kills_its_process() -> None:
+    async with Workers() as workers:
+        task, pid = await _training_for_ever(workers)
+        queued = asyncio.create_task(workers.train(_told_job, 1, told=_ignore))
+        assert await workers.run(os.getpid) != pid  # the other lane goes on meanwhile
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+        assert (await queued)[2] == 1
+
+
+async def test_leaving_ends_the_training_under_way_and_those_that_wait() -> None:
+    async with Workers() as workers:
+        task, pid = await _training_for_ever(workers)
+        queued = asyncio.create_task(workers.train(_told_job, 1, told=_ignore))
+        await asyncio.sleep(0)
+    for end in await asyncio.gather(task, queued, return_exceptions=True):
+        assert isinstance(end, WorkerDiedError)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from quote_svc.exchange_codes import CALENDARS, CRYPTO_CODE, FX_CODE, SUNDAY_TO_THURSDAY
 from quote_svc.market import (
     MOST_SESSIONS,
+    SESSIONS_AHEAD,
+    Ahead,
     InstrumentKind,
     Ints,
     MarketUnusable,
@@ -36,6 +38,8 @@ from quote_svc.market import (
 _EARLIEST = date(1900, 1, 1)
 # Longer than any exchange ever stays shut, so that there always is a next session.
 _MARGIN = timedelta(days=30)
+# Time for all of the coming sessions, however many holidays lie between them.
+_MARGIN_AHEAD = _MARGIN + timedelta(days=2 * SESSIONS_AHEAD)
 # How many calendar years a session calendar reaches back and ahead of this one.
 _YEARS_BACK, _YEARS_AHEAD = 10, 4
 
@@ -114,6 +118,13 @@ class TradingCalendar:
         end = int(np.searchsorted(self.opens, now.timestamp(), side="right"))
         return [self._session(index) for index in range(max(begin, end - MOST_SESSIONS), end)]
 
+    def ahead(self, day: date) -> Ahead:
+        """The session of `day`, or the first after it, and those that follow it."""
+        begin = int(np.searchsorted(self.days, epoch_day(day)))
+        days = self.days[begin : begin + SESSIONS_AHEAD].tolist()
+        known = self.first_inferred - begin if begin >= self.first_known else 0
+        return Ahead(tuple(days), known=min(max(known, 0), len(days)))
+
     def _unfinished(self, now: datetime) -> int:
         return int(np.searchsorted(self.closes, now.timestamp(), side="right"))
 
@@ -148,7 +159,7 @@ def load_calendar(exchange_code: str, first: date, last: date) -> TradingCalenda
         start = start if bound is None else max(start, bound.date())
         known = exchange_calendars.get_calendar(exchange_code, start=start.isoformat())
     first_session = known.first_session.date()
-    return _whole(known, first_session, first_session, last + _MARGIN)
+    return _whole(known, first_session, first_session, last + _MARGIN_AHEAD)
 
 
 def session_calendar(kind: InstrumentKind, exchange_code: str, timezone: str) -> TradingCalendar:

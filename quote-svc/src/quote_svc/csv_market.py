@@ -77,6 +77,7 @@ class CsvMarket:
         self._session = session
         self._day = epoch_day(session.session_date)
         self._next_session = self._calendar.following(session.session_date)
+        self._ahead = self._calendar.ahead(self._next_session.session_date)
         self._instruments = tuple(
             instrument
             for instrument, bars in self._listed.values()
@@ -107,7 +108,7 @@ class CsvMarket:
         """See `Market`."""
         instrument, bars, count = self._found(symbol)
         seen = Bars(*(getattr(bars, column.name)[:count] for column in fields(bars)))
-        return History(instrument, seen.since(start), self._next_session)
+        return History(instrument, seen.since(start), self._next_session, self._ahead)
 
     async def search(self, query: str) -> Sequence[Instrument]:
         """See `Market`."""

@@ -11,7 +11,7 @@ from quote_svc import demo_time
 from quote_svc.demo_actions import split_adjusted
 from quote_svc.demo_prices import DemoPrices
 from quote_svc.demo_stocks import STOCKS
-from quote_svc.demo_time import EXCHANGE_CODE, DemoInstant, DemoPace
+from quote_svc.demo_time import EXCHANGE_CODE, PAST_SESSIONS, DemoInstant, DemoPace
 from quote_svc.market import (
     MOST_SESSIONS,
     Bars,
@@ -38,9 +38,9 @@ from quote_svc.search import matches
 _TICK = timedelta(minutes=1)
 
 
-def market_id(seed: int) -> str:
-    """The key of everything stored about the demo market of this seed."""
-    return f"demo:{seed}"
+def market_id(seed: int, turmoil_after: int | None = None) -> str:
+    """The key of everything stored about the demo market of this seed, and of this turmoil."""
+    return f"demo:{seed}" + ("" if turmoil_after is None else f":turmoil-{turmoil_after}")
 
 
 class DemoMarket:
@@ -52,13 +52,15 @@ class DemoMarket:
         pace: DemoPace,
         elapsed: Callable[[], float],
         is_held: Callable[[], bool] = lambda: False,
+        turmoil_after: int | None = None,
     ) -> None:
         """`elapsed` returns the seconds that the market has run; it never goes back.
 
-        `is_held` says whether it stands still.
+        `is_held` says whether it stands still. After `turmoil_after` live sessions the market
+        falls into turmoil.
         """
         self.description = MarketDescription(
-            market_id=market_id(seed),
+            market_id=market_id(seed, turmoil_after),
             kind=MarketKind.DEMO,
             display_name="Demo exchange",
             synthetic=True,
@@ -70,7 +72,8 @@ class DemoMarket:
         self._pace = pace
         self._elapsed = elapsed
         self._is_held = is_held
-        self._prices = DemoPrices(STOCKS, seed)
+        turmoil_from = None if turmoil_after is None else PAST_SESSIONS + turmoil_after
+        self._prices = DemoPrices(STOCKS, seed, turmoil_from)
         self._stocks = {stock.symbol: (row, stock) for row, stock in enumerate(STOCKS)}
         self._instruments = {
             stock.symbol: Instrument(stock.symbol, stock.name, EXCHANGE_CODE, "USD", 2)
@@ -131,8 +134,12 @@ class DemoMarket:
             split_factors=factors,
             close_seconds=demo_time.close_seconds(days),
         )
-        next_session = demo_time.session(now.next_session)
-        return History(self._instruments[symbol], adjusted.since(start), next_session)
+        return History(
+            self._instruments[symbol],
+            adjusted.since(start),
+            demo_time.session(now.next_session),
+            demo_time.ahead(now.next_session),
+        )
 
     async def search(self, query: str) -> Sequence[Instrument]:
         """See `Market`."""

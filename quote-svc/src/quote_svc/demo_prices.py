@@ -19,6 +19,7 @@ from quote_svc.market import Floats
 
 KEPT_SESSIONS = 2000
 RHO = 0.45  # of the AR(1) returns
+TURMOIL = 3.0  # times the usual volatility
 FIELDS = 7  # opens, highs, lows, closes, volumes, dividends, split factors
 _VARIANCE_MEMORY = 0.97  # AR(1) of the log variance
 _VARIANCE_SHOCK = 0.2
@@ -33,11 +34,15 @@ Words = NDArray[np.uint64]
 class DemoPrices:
     """Makes sessions one after the other, and keeps the bars of the latest, as traded."""
 
-    def __init__(self, stocks: Sequence[DemoStock], seed: int) -> None:
+    def __init__(
+        self, stocks: Sequence[DemoStock], seed: int, turmoil_from: int | None = None
+    ) -> None:
+        """From the session `turmoil_from` on all stocks are as volatile as in a crisis."""
         self._stocks = stocks
         self._streams = _Streams()
         self._keys = [_key(seed, stock.symbol) for stock in stocks]
         self._common_key = _key(seed, _COMMON)
+        self._turmoil_from = turmoil_from
         self._volatility = np.array([stock.volatility for stock in stocks])
         self._share = np.array([stock.market_share for stock in stocks])
         self._learnable = np.array([stock.process is Process.AUTOREGRESSIVE for stock in stocks])
@@ -88,6 +93,8 @@ class DemoPrices:
         common, own, variance_shock, night = self._daily_numbers(session)
         innovation = np.sqrt(self._share) * common + np.sqrt(1 - self._share) * own
         spread = self._spread(variance_shock)
+        if self._turmoil_from is not None and session >= self._turmoil_from:
+            spread = TURMOIL * spread
         moved = np.where(self._learnable, RHO * self._past_return, 0.0) + spread * innovation
         # The price gives up what is paid out of it.
         change = np.log(np.exp(moved) - paid * np.exp(-self._level))

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from quote_svc.market import Ints, Session, date_of, epoch_day
+from quote_svc.market import SESSIONS_AHEAD, Ahead, Ints, Session, date_of, epoch_day
 
 EXCHANGE_CODE = "XDEM"
 PAST_SESSIONS = 1500
@@ -75,6 +75,13 @@ def session_days(first: int, count: int) -> Ints:
     holidays = [holiday(year) for year in range(begin.year, end.year + 1)]
     dates = candidates.astype("datetime64[D]")
     return candidates[np.is_busday(dates, holidays=np.array(holidays, "datetime64[D]"))]
+
+
+@lru_cache(maxsize=16)
+def ahead(index: int) -> Ahead:
+    """The session with this index and those that follow it; the calendar knows them all."""
+    days = session_days(index, SESSIONS_AHEAD).tolist()
+    return Ahead(tuple(days), known=len(days))
 
 
 def close_seconds(days: Ints) -> Ints:

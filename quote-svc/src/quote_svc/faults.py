@@ -57,7 +57,7 @@ class FaultyMarket:
     """A `Market` that shows another one with the faults that are set, at first none.
 
     * SLOW and DOWN are of every answer; DOWN raises MarketDown.
-    * MISSING_SESSION takes the last closed session out of the history.
+    * MISSING_SESSION takes the last closed session out of the history, as lost by the source.
     * LATE_BAR keeps the bars of sessions that close from now on out of it for a while after the
       close was first seen, by whoever asked anything.
     * REVISED_BAR raises the last close as of now by one percent, for as long as it is set, in
@@ -121,7 +121,10 @@ class FaultyMarket:
         if self._set(FaultKind.REVISED_BAR, symbol):
             bars = _revised(bars, self._revised[exchange], history.instrument)
         last = self._last_seen(exchange, symbol)
-        return replace(history, bars=bars if last is None else _until(bars, last))
+        lost = history.lost_days
+        if self._set(FaultKind.MISSING_SESSION, symbol):
+            lost = (*lost, epoch_day(self._closes[exchange][-1].last))
+        return replace(history, bars=bars if last is None else _until(bars, last), lost_days=lost)
 
     async def search(self, query: str) -> Sequence[Instrument]:
         """See `Market`."""

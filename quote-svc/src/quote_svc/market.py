@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+# So many sessions ahead are told with a history.
+SESSIONS_AHEAD = 20
 # So many sessions of an exchange are remembered for whoever asks what happened to them.
 MOST_SESSIONS = 2000
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
@@ -215,12 +217,29 @@ class Bars:
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """The coming `SESSIONS_AHEAD` sessions, as days since 1970-01-01, rising.
+
+    A calendar knows the first `known` of them; an ordinary week is assumed for the rest.
+    """
+
+    days: tuple[int, ...]
+    known: int
+
+
+@dataclass(frozen=True)
 class History:
-    """The bars of one instrument whose sessions have closed, and the session after them."""
+    """The bars of one instrument whose sessions have closed, and the session after them.
+
+    `ahead` begins with `next_session`; `lost_days` are the sessions that the source has lost, as
+    days since 1970-01-01, rising.
+    """
 
     instrument: Instrument
     bars: Bars = field(repr=False)
     next_session: Session
+    ahead: Ahead
+    lost_days: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

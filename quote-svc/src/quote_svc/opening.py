@@ -66,12 +66,13 @@ async def _demo_market(
 ) -> AsyncIterator[Opened]:
     """The demo market with its clock running; on leaving the clock stops where it stands."""
     pace = DemoPace(settings.demo_session_seconds, settings.demo_night_seconds)
-    name = market_id(settings.demo_seed)
+    seed, turmoil_after = settings.demo_seed, settings.demo_turmoil_after
+    name = market_id(seed, turmoil_after)
     async with open_database(settings.database, "quote_svc") as database:
         lease = Shared.of(database, name).lease
         store = ClockStore(database, name, pace, lease.require, epoch)
         clock = SharedClock(store, await store.load(), wall, epoch)
-        market = DemoMarket(settings.demo_seed, pace, clock.elapsed, clock.is_held)
+        market = DemoMarket(seed, pace, clock.elapsed, clock.is_held, turmoil_after)
         # The clock starts once the past is made, so that no session is lost to that.
         await asyncio.to_thread(market.catch_up)
         runs = asyncio.Event()

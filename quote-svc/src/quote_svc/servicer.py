@@ -175,6 +175,9 @@ class QuoteServicer(QuoteServiceServicer):
             split_factors=bars.split_factors.tolist(),
             close_seconds=bars.close_seconds.tolist(),
             next_session=_session(history.next_session),
+            next_session_days=history.ahead.days,
+            known_next_sessions=history.ahead.known,
+            lost_session_days=history.lost_days,
         )
 
     @_answered

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Protocol
 
-from quote_svc.market import Session, SessionState
+from quote_svc.market import Ahead, Session, SessionState
 
 # Sources show most exchanges up to 20 minutes late; what trades around the clock they show live.
 _SETTLES = timedelta(minutes=20)
@@ -51,6 +51,10 @@ class SessionCalendar(Protocol):
 
     def is_open(self, now: datetime) -> bool:
         """Whether it trades at `now`."""
+        ...
+
+    def ahead(self, day: date) -> Ahead:
+        """The session of `day`, or the first after it, and those that follow it."""
         ...
 
 

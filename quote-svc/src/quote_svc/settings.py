@@ -52,6 +52,9 @@ class QuoteSettings(RpcSettings):
     demo_night_seconds: float = Field(
         default=15, ge=1, le=86_400, validation_alias="DEMO_NIGHT_SECONDS"
     )
+    demo_turmoil_after: int | None = Field(
+        default=None, ge=0, validation_alias="DEMO_TURMOIL_AFTER"
+    )
 
     @field_validator("csv_currency")
     @classmethod

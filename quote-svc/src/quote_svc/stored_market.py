@@ -81,6 +81,7 @@ class StoredMarket:
         market_id = description.market_id
         store = Store(shared.database, market_id, shared.lease.require)
         self._refresher = Refresher(source, store, calendar_for, upkeep.wall)
+        self._instruments: dict[str, tuple[SourceInstrument, Instrument]] = {}
         self._errands = Errands(shared.database, market_id, upkeep.wall, upkeep.sleep)
         self._upstream = Upstream(source, self._refresher, self._errands, lambda: self.holds)
         self._scheduler = Scheduler(
@@ -203,7 +204,13 @@ class StoredMarket:
         at = moment(known.calendar, self._upkeep.wall())
         at = as_heard(known.calendar, at, known.stored.answered_at)
         instrument = instrument_of(known.stored, known.calendar)
-        return History(instrument, bars.since(start), at.next_session)
+        return History(
+            instrument,
+            bars.since(start),
+            at.next_session,
+            known.calendar.ahead(at.next_session.session_date),
+            tuple(gap.day for gap in known.stored.provenance.gaps),
+        )
 
     async def search(self, query: str) -> Sequence[Instrument]:
         """See `Market`: what the source finds, then what else is stored."""
@@ -233,11 +240,8 @@ class StoredMarket:
 
     async def universe(self) -> Sequence[Instrument]:
         """See `Market`."""
-        return tuple(
-            instrument_of(each.stored, each.calendar)
-            for each in self._universe(self._upkeep.wall())
-            if each.stored.sessions
-        )
+        listed = self._universe(self._upkeep.wall())
+        return tuple(self._instrument(each) for each in listed if each.stored.sessions)
 
     async def progress(self) -> FetchProgress:
         """How far the fetching of the universe has come."""
@@ -263,6 +267,15 @@ class StoredMarket:
             for symbol, known in self._refresher.known.items()
             if is_polled(known, moment(known.calendar, now))
         )
+
+    def _instrument(self, known: Known) -> Instrument:
+        """The instrument, made once: a universe is asked for often and seldom another."""
+        source = known.stored.instrument
+        made = self._instruments.get(source.symbol)
+        if made is None or made[0] is not source:
+            made = source, instrument_of(known.stored, known.calendar)
+            self._instruments[source.symbol] = made
+        return made[1]
 
     def _quote(self, known: Known, at: Moment) -> Quote:
         patience = 3 * self._upkeep.poll + timedelta(seconds=30)

@@ -13,6 +13,8 @@ import numpy as np
 from foretick_rpc.database import open_database
 from quote_svc.background import background
 from quote_svc.market import (
+    SESSIONS_AHEAD,
+    Ahead,
     InstrumentKind,
     MarketDescription,
     MarketKind,
@@ -69,6 +71,12 @@ class Weekdays:
     def is_open(self, now: datetime) -> bool:
         """See `SessionCalendar`."""
         return self.next_unfinished(now).open_time <= now
+
+    def ahead(self, day: date) -> Ahead:
+        """See `SessionCalendar`; enough for two weeks of holidays."""
+        coming = self.sessions(day, day + timedelta(days=2 * SESSIONS_AHEAD))[:SESSIONS_AHEAD]
+        days = tuple(epoch_day(session.session_date) for session in coming)
+        return Ahead(days, known=0 if self.inferred else len(days))
 
 
 @dataclass

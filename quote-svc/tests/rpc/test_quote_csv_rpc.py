@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -108,6 +108,11 @@ async def test_get_history(csv: QuoteServiceStub) -> None:
     assert list(history.volumes) == [1100.0, 1200.0]
     assert list(history.dividends) == [0.0, 0.0]
     assert list(history.split_factors) == [1.0, 1.0]
+    assert history.next_session.session_date == "2020-01-02"
+    assert history.next_session_days[0] == epoch_day(date(2020, 1, 2))
+    assert history.next_session_days[-1] == epoch_day(date(2020, 1, 30))
+    assert history.known_next_sessions == len(history.next_session_days) == 20
+    assert list(history.lost_session_days) == []
     assert list(history.close_seconds) == [CLOSE.timestamp() - 86_400, CLOSE.timestamp()]
     assert history.next_session.session_date == "2020-01-02"
 

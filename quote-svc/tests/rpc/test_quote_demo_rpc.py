@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -66,6 +66,8 @@ async def test_an_open_session_has_prices_but_no_bar(start: Start, wall: Wall) -
         assert len(history.closes) == len(history.session_days) == 1500
         assert history.closes[-1] == closed.price
         assert history.next_session.session_date == "2026-01-05"
+        assert history.next_session_days[0] == (date(2026, 1, 5) - date(1970, 1, 1)).days
+        assert history.known_next_sessions == len(history.next_session_days) == 20
         assert history.close_seconds[-1] == instant(closed.as_of_time).timestamp()
 
 

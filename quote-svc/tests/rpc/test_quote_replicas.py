@@ -2,12 +2,14 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from grpc import StatusCode
 from sqlalchemy import func, select
 
 from foretick.quote.v1 import quote_pb2 as pb
+from foretick_rpc.convert import epoch_day
 from quote_svc.market import InstrumentKind
 from quote_svc.source import SourceInstrument, SourceQuote, StreamedPrice, Unreachable
 from quote_svc.tables import errands
@@ -176,6 +178,55 @@ async def test_new_bars_reach_the_others(stage: Stage) -> None:
         after = await follower.stub.GetHistory(request)
         assert after == await holder.stub.GetHistory(request)
         assert after.next_session.session_date == "2026-11-24"
+
+
+async def test_final_bars_are_there_on_all_replicas_once_any_says_so(stage: Stage) -> None:
+    async with stage.pair("AAA", "BBB") as (holder, follower):
+        for replica in (holder, follower):
+            await eventually(partial(progress, replica), (2, 0, 2))
+        # Until the second is fetched too, the session is not final.
+        for symbol in ("AAA", "BBB"):
+            holder.source.rows[symbol][MONDAY] = [141.0, 142.0, 140.0, 141.5, 5000.0, 0.0, 1.0]
+        request = pb.WatchMarketSessionsRequest()
+        streams = [
+            replica.stub.WatchMarketSessions(request, timeout=20) for replica in (holder, follower)
+        ]
+        for stream in streams:
+            events = [await anext(aiter(stream)) for _ in range(4)]
+            assert [event.session.session_date for event in events] == [
+                *["2026-11-20"] * 3,
+                "2026-11-23",
+            ]
+        stage.wall.now = datetime(2026, 11, 23, 21, 20, tzinfo=UTC)
+        for stream in streams:
+            async for event in stream:
+                if event.kind == pb.SESSION_EVENT_KIND_BARS_FINAL:
+                    break
+            assert event.session.session_date == "2026-11-23"
+            for replica in (holder, follower):
+                for symbol in ("AAA", "BBB"):
+                    history = await replica.stub.GetHistory(pb.GetHistoryRequest(symbol=symbol))
+                    assert history.session_days[-1] == epoch_day(MONDAY)
+            stream.cancel()
+
+
+async def test_every_replica_counts_a_symbol_that_one_was_asked_for(stage: Stage) -> None:
+    async with stage.pair("AAA") as (holder, follower), stage.replica("AAA") as third:
+        replicas = (holder, follower, third)
+        for replica in replicas:
+            await eventually(partial(progress, replica), (1, 0, 1))
+        await follower.quote("BBB")
+        for replica in replicas:
+            await eventually(partial(progress, replica), (2, 0, 2))
+            history = await replica.stub.GetHistory(pb.GetHistoryRequest(symbol="BBB"))
+            assert history.closes[0] == 500.0
+
+
+async def progress(replica: Replica) -> tuple[int, int, int]:
+    """Known, failed and total, as the cheapest listing says."""
+    listing = await replica.stub.ListUniverse(pb.ListUniverseRequest(page_size=1))
+    counted = listing.progress
+    return counted.known, counted.failed, counted.total
 
 
 async def test_a_failing_source_shows_everywhere(stage: Stage) -> None:

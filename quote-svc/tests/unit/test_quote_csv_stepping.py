@@ -39,6 +39,12 @@ async def test_a_step_shows_one_session_more(
     assert (found.day_low, found.day_high, found.volume) == (10.0, 12.0, 1100.0)
     assert (found.session_date, found.stale) == (date(2019, 12, 30), False)
     assert (await market.history("BBB", None)).bars.closes.tolist() == [20.5, 21.0]
+    ahead = (await market.history("BBB", None)).ahead
+    assert ahead.known == len(ahead.days) == 20
+    # New Year's Day and Martin Luther King's are holidays.
+    days = [date(2019, 12, 31), *(date(2020, 1, day) for day in (2, 3, 6))]
+    assert list(ahead.days[:4]) == [epoch_day(day) for day in days]
+    assert date_of(ahead.days[-1]) == date(2020, 1, 29)
     opened = await market.sessions_after("XNYS", FIRST)
     assert [session.session_date for session in opened] == [date(2019, 12, 30)]
     await control.hold()

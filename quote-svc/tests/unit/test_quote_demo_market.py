@@ -83,6 +83,8 @@ def run(past: Run) -> Run:
 async def test_who_it_is() -> None:
     description = DemoMarket(11, PACE, lambda: 0.0).description
     assert description.market_id == "demo:11"
+    in_turmoil = DemoMarket(11, PACE, lambda: 0.0, turmoil_after=0).description
+    assert in_turmoil.market_id == "demo:11:turmoil-0"
     assert description.kind is MarketKind.DEMO
     assert description.synthetic
     assert "made up" in description.notices[0]
@@ -246,6 +248,10 @@ async def test_a_half_day_and_a_holiday(run: Run) -> None:
     assert closed.as_of_time == datetime(2026, 2, 6, 13, tzinfo=UTC)
     assert closed.next_session.session_date == date(2026, 2, 10)
     history = await run.market.history("BOXJ", date(2026, 2, 5))
+    assert history.ahead.known == len(history.ahead.days) == 20
+    tenth = epoch_day(date(2026, 2, 10))
+    assert history.ahead.days[:5] == (tenth, tenth + 1, tenth + 2, tenth + 3, tenth + 6)
+    assert history.lost_days == ()
     assert history.bars.close_seconds.tolist() == [
         datetime(2026, 2, 5, 16, tzinfo=UTC).timestamp(),
         datetime(2026, 2, 6, 13, tzinfo=UTC).timestamp(),

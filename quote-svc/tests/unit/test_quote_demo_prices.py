@@ -75,6 +75,16 @@ def test_another_seed_gives_other_prices(prices: DemoPrices) -> None:
         assert not np.array_equal(other.bars(row)[:4], prices.bars(row)[:4, :20], equal_nan=True)
 
 
+def test_turmoil_changes_nothing_before_it_and_trebles_volatility(prices: DemoPrices) -> None:
+    wild = DemoPrices(STOCKS, 7, turmoil_from=700)
+    wild.make_through(SESSIONS - 1)
+    for row in range(len(STOCKS)):
+        assert wild.bars(row)[:, :700].tobytes() == prices.bars(row)[:, :700].tobytes()
+    for process in Process:
+        usual = returns(prices, process)[:, 700:].std(axis=1)
+        assert returns(wild, process)[:, 700:].std(axis=1) == pytest.approx(3 * usual, rel=0.1)
+
+
 @pytest.mark.parametrize("sessions", [1, 255, 256, 257, 600])
 def test_a_session_depends_on_none_after_it(prices: DemoPrices, sessions: int) -> None:
     fewer = made(7, sessions)

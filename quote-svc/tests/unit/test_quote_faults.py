@@ -9,7 +9,7 @@ import pytest
 
 from quote_svc.csv_market import CsvMarket
 from quote_svc.faults import Fault, FaultKind, FaultyMarket
-from quote_svc.market import Market, MarketDown, Quote, SymbolNotFound
+from quote_svc.market import Market, MarketDown, Quote, SymbolNotFound, epoch_day
 
 WriteCsv = Callable[..., Path]
 LoadMarket = Callable[..., CsvMarket]
@@ -113,6 +113,8 @@ async def test_the_missing_session_is_the_last_closed_one(broken: Broken) -> Non
     assert await broken.closes(start=date(2020, 1, 3)) == []
     history = await broken.market.history("AAA", None)
     assert history.next_session.session_date == date(2020, 1, 6)
+    assert history.lost_days == (epoch_day(date(2020, 1, 3)),)
+    assert (await broken.market.history("BBB", None)).lost_days == ()
     await broken.inner.step(1)
     assert await broken.closes() == [20, 30], "the one before is found again"
     await broken.faulty.set_faults([])

@@ -216,6 +216,7 @@ async def test_a_lost_session_is_a_gap_that_is_asked_for_again_and_again(
             wall.forward(minutes=5)
         # After 5, 20, 60, 180 and 480 more minutes, and no more.
         assert asked == [0, 5, 25, 85, 265, 745]
+        assert (await market.history("AAA", None)).lost_days == (epoch_day(MONDAY),)
         quote = (await market.quotes(["AAA"])).answers["AAA"]
         assert isinstance(quote, Quote)
         assert quote.stale_reason == f"The source has no price of the session of {MONDAY} yet."
@@ -230,11 +231,13 @@ async def test_a_gap_closes_when_the_source_has_the_bar_again(
     async with staged(tmp_path, source, wall) as market:
         await known(market)
         assert epoch_day(DAYS[10]) not in await closes(market)
+        assert (await market.history("AAA", None)).lost_days == (epoch_day(DAYS[10]),)
         source.rows["AAA"] |= {DAYS[10]: lost}
         wall.forward(minutes=5)
         await settled(market)
         assert source.calls[1:] == [("AAA", DAYS[10])]
         assert list((await closes(market)).items()) == sorted(listed(source).items())
+        assert (await market.history("AAA", None)).lost_days == ()
         await settled(market)
         assert len(source.calls) == 2
     assert (await stored(tmp_path)).provenance.gaps == ()

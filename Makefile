@@ -94,7 +94,7 @@ test-browser: $(VENV)/dev.stamp ## the pages in a browser (needs Chromium: CHROM
 test-long: $(VENV)/test.stamp ## what takes long: hundreds of sessions of the demo exchange, loops of kill -9, thousands of inputs
 	@$(PYTEST) tests/long
 	@FORETICK_KILLS=20 $(PYTEST) -k kill quote-svc/tests/unit/test_quote_store.py prediction-svc/tests/unit/test_prediction_ledger_kill.py
-	@FORETICK_FUZZ_INPUTS=10000 $(PYTEST) gateway/tests/web/test_gateway_inputs.py
+	@FORETICK_FUZZ_INPUTS=10000 $(PYTEST) gateway/tests/web/test_gateway_inputs.py tests/e2e/test_e2e_inputs.py
 
 .PHONY: test-faults
 test-faults: $(VENV)/test.stamp ## a stack of its own, disturbed: replicas replaced, PostgreSQL away, wiped and restored

@@ -150,7 +150,6 @@ def own_page(
         email=account.email,
         csrf_token=request.app[CSRF].of_sign_in(key.sign_in_id),
         account=account,
-        here=request.path,
         done=None if error else DONE.get(query_text(request, "done")),
         error=error,
         **context,

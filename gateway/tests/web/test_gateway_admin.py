@@ -67,6 +67,7 @@ async def test_an_invitation_makes_one_account(anyone: Any, services: Any, email
         assert answer.content == {"link": link, "mailed": bool(email)}
     else:
         assert f'value="{link}"' in answer.text
+        assert 'href="/admin" aria-current="page"' in answer.text
     # It is told this once.
     assert token not in (await anyone.get("/admin")).text
     anyone.client.session.cookie_jar.clear()

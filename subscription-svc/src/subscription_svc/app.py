@@ -1,7 +1,8 @@
 """The composition root: everything that the service is made of, put together here alone."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -28,9 +29,22 @@ from subscription_svc.subscription_servicer import SubscriptionServicer
 from subscription_svc.subscriptions import Subscriptions
 from subscription_svc.verifying import Verifier
 
+_log = logging.getLogger("foretick.subscription")
+
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+async def _kept_up(work: Callable[[], Awaitable[None]]) -> None:
+    """Work until cancelled. What goes wrong is logged, and ends nobody's sign-in."""
+    task = asyncio.current_task()
+    while task is None or not task.cancelling():
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - logged whole, and begun anew
+            _log.exception("work in the background failed; it begins anew in a second")
+            await asyncio.sleep(1)
 
 
 class _Parts:
@@ -96,16 +110,15 @@ async def running(
     async with (
         open_database(settings.database, "subscription_svc") as database,
         await asyncio.to_thread(Passwords, hasher or PasswordHasher()) as passwords,
-        asyncio.TaskGroup() as background,
     ):
         parts = _Parts(settings, database, passwords, now)
         tasks = [
-            background.create_task(work)
+            asyncio.create_task(_kept_up(work))
             for work in (
-                parts.admission.run(),
-                parts.watching.run(),
-                parts.mailer.run(),
-                prune_hourly(database, now),
+                parts.admission.run,
+                parts.watching.run,
+                parts.mailer.run,
+                partial(prune_hourly, database, now),
             )
         ]
         server = RpcServer(
@@ -123,3 +136,4 @@ async def running(
         finally:
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from hashlib import sha256
@@ -134,6 +135,27 @@ async def test_nobody_slips_in_with_the_old_password_while_it_is_changed(stubs: 
     signed_in = [each for each in outcomes[1:] if isinstance(each, pb.CreateSignInResponse)]
     for each in signed_in:
         assert await stubs.state(each.sign_in.key) == "SIGN_IN_INVALID"
+
+
+async def test_whatever_is_done_no_log_holds_a_secret_or_a_name(
+    stubs: Any, refusal: Refusal, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    made = await stubs.register(client=DESK)
+    await refusal(stubs.register())
+    await refusal(stubs.sign_in(password="wrong horse"))
+    changed = await change_password(stubs, made.sign_in.key)
+    renamed = await change_email(stubs, changed.sign_in.key, "new@x.test", NEW)
+    key = renamed.sign_in.key
+    invitation = pb.CreateInvitationRequest(key=key, email="bob@x.test")
+    token = (await stubs.administration.CreateInvitation(invitation)).token
+    await stubs.register("bob@x.test", invitation_token=token)
+    await stubs.accounts.RequestPasswordReset(pb.RequestPasswordResetRequest(email="bob@x.test"))
+    await stubs.accounts.ExportAccount(pb.ExportAccountRequest(key=key))
+    assert "/foretick.subscription.v1.AccountService/RegisterAccount took" in caplog.text
+    ids = [each.sign_in.key.sign_in_id for each in (made, changed, renamed)]
+    for secret in (PASSWORD, NEW, "wrong horse", token, "argon2id", "@x.test", *ids):
+        assert secret not in caplog.text
 
 
 async def test_the_log_has_pages_and_is_its_owners_alone(

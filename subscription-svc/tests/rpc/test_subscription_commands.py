@@ -100,3 +100,16 @@ async def test_what_cannot_be_done_is_said_in_a_sentence(
     assert done.code == 1
     assert "text.db cannot be read: file is not a database" in done.err
     assert "Traceback" not in done.err
+
+
+async def test_a_taken_address_is_said_in_a_sentence(
+    server: Any, command: Any, tmp_path: Path
+) -> None:
+    done = await command(
+        url=f"sqlite:///{tmp_path}/b.db",
+        SUBSCRIPTION_LISTEN=f"127.0.0.1:{server.port}",
+        FORETICK_SERVICE_TOKEN="x" * 16,
+    )
+    assert done.code == 1
+    assert "cannot listen on 127.0.0.1" in done.err
+    assert "Traceback" not in done.err

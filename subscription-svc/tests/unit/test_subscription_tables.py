@@ -12,13 +12,15 @@ from sqlalchemy.pool import StaticPool
 
 from foretick_rpc.database import Database, migrate, open_database
 from foretick_rpc.testing import schema_differences
-from subscription_svc import schema, sign_ins, subscriptions
+from subscription_svc import audit, pruning, schema, sign_ins, subscriptions
 from subscription_svc.account_rows import (
     find_credentials,
     insert_account,
     replace_password_hash,
 )
 from subscription_svc.admission import Admission, require
+from subscription_svc.audit import AuditKind, Entry
+from subscription_svc.clients import Client
 from subscription_svc.credentials import EmailAddress
 from subscription_svc.refusals import (
     EmailTakenError,
@@ -170,6 +172,23 @@ def test_the_limit_is_per_account(connection: Connection, monkeypatch: pytest.Mo
     assert not subscriptions.add(connection, ann, "B", NOW)[1]
     with pytest.raises(TooManySubscriptionsError, match="at most 2"):
         subscriptions.add(connection, ann, "C", NOW)
+
+
+def test_the_oldest_of_too_many_events_of_an_account_go(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "MAX_AUDIT_EVENTS", 2)
+    owners = [make_account(connection), make_account(connection, "bob"), None]
+    for n in range(4):
+        for owner in owners:
+            entry = Entry(AuditKind.SIGNED_IN, Client(), NOW, owner, detail=str(n))
+            audit.record(connection, entry)
+    pruning.prune(connection, NOW)
+    for owner in owners[:2]:
+        assert owner is not None
+        assert [each.detail for each in audit.list_events(connection, owner)] == ["3", "2"]
+    left = connection.execute(select(schema.audit_events.c.account_id)).scalars().all()
+    assert list(left).count(None) == 4
 
 
 async def test_the_migrations_make_the_tables_that_the_code_names(database: Database) -> None:

@@ -147,6 +147,7 @@ class FakePredictions(Fake, prediction_grpc.PredictionServiceServicer):
     width: float = 0.02
     scored: int = 250
     learned: bool = True
+    progress: prediction.TrainingProgress | None = None
 
     async def GetModelStatus(self, request: Any, context: Any) -> Any:
         raise AssertionError("no page needs the status of models")
@@ -163,6 +164,8 @@ class FakePredictions(Fake, prediction_grpc.PredictionServiceServicer):
                     reason="HISTORY_TOO_SHORT",
                     message="A forecast needs 30 sessions of history.",
                 )
+        if self.progress is not None:
+            response.progress.CopyFrom(self.progress)
         return response
 
     def _forecast(self, symbol: str) -> prediction.Forecast:

@@ -31,6 +31,7 @@ from gateway.model import (
     Session,
     SignIn,
     SignInKey,
+    Training,
 )
 
 
@@ -72,6 +73,15 @@ def forecasts(response: prediction_pb2.BatchGetForecastsResponse) -> Forecasts:
         market_id=response.market_id,
         found={each.symbol: _forecast(each) for each in response.forecasts},
         missing=_missing(response.missing),
+        training=_training(response.progress) if response.HasField("progress") else None,
+    )
+
+
+def _training(message: prediction_pb2.TrainingProgress) -> Training:
+    return Training(
+        stage=message.stage,
+        fraction=min(max(_finite(message.fraction) or 0.0, 0.0), 1.0),
+        remaining=message.remaining.ToTimedelta() if message.HasField("remaining") else None,
     )
 
 

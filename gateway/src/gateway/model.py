@@ -1,7 +1,7 @@
 """What the services answer, as plain values."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +201,22 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
+class Training:
+    """How far the training of a model is."""
+
+    stage: str
+    fraction: float
+    """0 to 1."""
+    remaining: timedelta | None
+    """Real time that is left; None while that cannot be told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Forecasts:
     """Forecasts of one market by symbol, and why the rest is missing."""
 
     market_id: str
     found: dict[str, Forecast] = field(default_factory=dict)
     missing: dict[str, Reason] = field(default_factory=dict)
+    training: Training | None = None
+    """None where nothing is being trained."""

@@ -25,6 +25,7 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "date": wording.date_of,
     "device": wording.device,
     "event": wording.event,
+    "time_left": wording.time_left,
 }
 
 # Floats that JSON has no form for are a fault here, not something to send.

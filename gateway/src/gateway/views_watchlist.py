@@ -11,11 +11,18 @@ from gateway.bandbar import band_bar, scale_end
 from gateway.csrf import CSRF
 from gateway.forms import read_form
 from gateway.gathering import Gathered, gather, similar
-from gateway.model import Quotes, Reason, SignInKey, Subscriptions
+from gateway.model import Forecasts, Quotes, Reason, SignInKey, Subscriptions, Training
 from gateway.pages import html_page, json_page, see_other, wants_json
 from gateway.problems import RequestError, SignedOutError
 from gateway.redirects import HOME
-from gateway.watchlist import Row, market_json, reason_json, row_json, watchlist_rows
+from gateway.watchlist import (
+    Row,
+    market_json,
+    reason_json,
+    row_json,
+    training_json,
+    watchlist_rows,
+)
 
 ADDING_SECONDS = 6.0
 PENDING_PAUSE_SECONDS = 0.1
@@ -130,10 +137,15 @@ async def _watchlist(
         market_time=gathered.quotes.market_time if isinstance(gathered.quotes, Quotes) else None,
         price_reason=_reason(gathered.quotes),
         forecast_reason=_reason(gathered.forecasts),
+        training=_training(gathered.forecasts),
         offered=gathered.offered,
         error=error,
         entered=entered,
     )
+
+
+def _training(forecasts: Forecasts | Reason) -> Training | None:
+    return forecasts.training if isinstance(forecasts, Forecasts) else None
 
 
 def _as_json(
@@ -147,6 +159,7 @@ def _as_json(
             "market": market_json(market, market_time) if market else None,
             "priceReason": reason_json(_reason(quotes)),
             "forecastReason": reason_json(_reason(gathered.forecasts)),
+            "training": training_json(_training(gathered.forecasts)),
             "email": subscriptions.account.email,
             "csrf_token": token,
         }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from gateway.model import Forecast, Forecasts, Market, Quote, Quotes, Reason
+from gateway.model import Forecast, Forecasts, Market, Quote, Quotes, Reason, Training
 
 T = TypeVar("T")
 
@@ -178,6 +178,18 @@ def _forecast_json(row: Row) -> dict[str, Any]:
         "forecaster": forecast and forecast.forecaster,
         "modelVersion": forecast.model_version or None if forecast else None,
         "forecastReason": reason_json(row.forecast_reason),
+    }
+
+
+def training_json(training: Training | None) -> dict[str, object] | None:
+    """How far training is; seconds of real time, null while they cannot be told."""
+    if training is None:
+        return None
+    remaining = training.remaining
+    return {
+        "stage": training.stage,
+        "fraction": training.fraction,
+        "remainingSeconds": None if remaining is None else round(remaining.total_seconds()),
     }
 
 

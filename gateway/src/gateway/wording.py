@@ -1,6 +1,6 @@
 """How numbers, dates and codes are written on pages."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EM DASH}"
@@ -94,6 +94,16 @@ def percent(value: float | None, decimals: int = 2) -> str:
     if float(written) == 0:
         written = written[1:]  # nothing moved: neither up nor down
     return f"{written.replace('-', MINUS)}\N{NO-BREAK SPACE}%"
+
+
+def time_left(remaining: timedelta | None) -> str:
+    """Write how long something takes yet, ", about 2 minutes left"; nothing where unknown."""
+    if remaining is None:
+        return ""
+    seconds = max(remaining.total_seconds(), 1)
+    if seconds < 90:
+        return f", about {seconds:.0f} second{'s' if round(seconds) != 1 else ''} left"
+    return f", about {seconds / 60:.0f} minutes left"
 
 
 def direction(value: float | None, decimals: int = 2) -> str:

@@ -3,6 +3,8 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
+from foretick.prediction.v1.prediction_pb2 import TrainingProgress
+
 NBSP = "\N{NO-BREAK SPACE}"
 
 
@@ -319,3 +321,25 @@ async def test_another_market_is_noticed_and_never_mixed(program: Any, services:
     services.predictions.market_id = "csv:0002"
     answer = await program.get("/subscribeList")
     assert answer.content["subs"][0]["forecastReason"] is None
+
+
+async def test_a_training_is_told_with_a_progress_bar(
+    program: Any, browser: Any, services: Any
+) -> None:
+    await program.register()
+    await follow(program, "AAPL")
+    answer = await program.get("/subscribeList")
+    assert answer.content["training"] is None
+    progress = TrainingProgress(stage="training (model 2 of 4)", fraction=0.375)
+    progress.remaining.FromSeconds(41)
+    services.predictions.progress = progress
+    answer = await program.get("/subscribeList")
+    assert answer.content["training"] == {
+        "stage": "training (model 2 of 4)",
+        "fraction": 0.375,
+        "remainingSeconds": 41,
+    }
+    page = Page((await browser.get("/subscribeList")).text)
+    assert page.named("progress") == [{"id": "training", "max": "100", "value": "38"}]
+    told = "A model is being trained: training (model 2 of 4), about 41 seconds left."
+    assert told in page.text

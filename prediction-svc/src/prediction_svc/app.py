@@ -82,6 +82,7 @@ async def running(
                 done=changed.set,
             ),
             metrics=metrics,
+            database_url=settings.database,
             changed=changed,
             poll_seconds=poll_seconds,
         )

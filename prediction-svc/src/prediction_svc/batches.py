@@ -4,13 +4,17 @@ The worker reads the bars itself and keeps those of the latest closes, so the se
 holds any.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
+from sqlalchemy import Connection
 
+from foretick_rpc.database import peek
+from foretick_rpc.errors import DatabaseUnavailableError, StartupError
 from prediction_svc.book import Forecasts, IssuedForecast
 from prediction_svc.deadlines import deadline
 from prediction_svc.eligibility import why_not
@@ -18,6 +22,7 @@ from prediction_svc.fits import EPOCH, Fit, fits_of, latest_fit
 from prediction_svc.forecasting import Standing
 from prediction_svc.histories import History, Ints
 from prediction_svc.jobs import SymbolForecast, forecast_horizons
+from prediction_svc.ledger_reading import read_open
 from prediction_svc.ledger_rows import LedgerForecast, MissedForecast, Outcome
 from prediction_svc.market import (
     Fetched,
@@ -35,6 +40,8 @@ from prediction_svc.yardsticks import Yardsticks
 _MIDDLE = LEVELS.index(0.5)
 # What a forecast was made from: more sessions than any feature looks back.
 _HASHED_RETURNS = 600
+# An outcome is looked at again for so long: a source may revise its bars, or lose one.
+_LOOK_BACK_DAYS = 40
 # So many sessions of each symbol are counted since an earlier one: more are as good as these.
 _COUNTED = 250
 # Part of the time between close and deadline that is kept for writing down what is there.
@@ -144,14 +151,18 @@ def _key(order: Order) -> object:
 _shelf = _Shelf()
 
 
-def survey(
-    order: Order, due: Mapping[str, Sequence[OpenForecast]], since: date | None = None
-) -> Survey:
-    """Read the bars, and see what came of forecasts that are due.
+def survey(order: Order, database_url: str | None, since: date | None = None) -> Survey:
+    """Read the bars, and see what came of the forecasts that are due.
 
-    Raises MarketUnavailableError.
+    Args:
+        order: which bars.
+        database_url: where forecasts are written down; None to see after none of them.
+        since: from which day on sessions are counted.
+
+    Raises MarketUnavailableError and DatabaseUnavailableError.
     """
     fetched = _shelf.read(order)
+    due = {} if database_url is None else _due(order.clock, database_url)
     days = {day for each in fetched.histories for day in each.days[-_COUNTED:].tolist()}
     return Survey(
         known=fetched.known,
@@ -167,6 +178,21 @@ def survey(
         sessions_since=(None if since is None else sum(day > (since - EPOCH).days for day in days)),
         outcomes=tuple(_outcomes(due, fetched.bars)),
     )
+
+
+def _due(clock: MarketClock, database_url: str) -> dict[str, list[OpenForecast]]:
+    """The forecasts without outcome whose targets have closed, and all of the last weeks."""
+    closes = (date.fromisoformat(day) for _, day in clock.closed_sessions)
+    last = max(((day - EPOCH).days for day in closes), default=0)
+    days = last, last - _LOOK_BACK_DAYS
+
+    def work(connection: Connection) -> dict[str, list[OpenForecast]]:
+        return read_open(connection, clock.market_id, *days)
+
+    try:
+        return asyncio.run(peek(database_url, "prediction_svc", work))
+    except StartupError as error:
+        raise DatabaseUnavailableError(str(error)) from error
 
 
 def forecast(

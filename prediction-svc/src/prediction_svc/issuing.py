@@ -55,6 +55,7 @@ class Issuer:
         training: Training,
         judge: Judge,
         metrics: Metrics,
+        database_url: str | None,
         changed: asyncio.Event,
         poll_seconds: float = POLL_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
@@ -67,6 +68,7 @@ class Issuer:
         self._training = training
         self._judge = judge
         self._metrics = metrics
+        self._database_url = database_url
         self._changed = changed
         self._poll_seconds = poll_seconds
         self._monotonic = monotonic
@@ -215,10 +217,9 @@ class Issuer:
         """Take in what came of earlier forecasts, then make all of them anew."""
         self._is_made = False
         begun, market_id, order = self._monotonic(), clock.market_id, Order(self._reader, clock)
-        due = await self._records.due(market_id, clock.closed_sessions)
         fitted = self._training.latest_unscheduled
         since = None if fitted is None else fitted.session_date
-        found = await self._workers.run(batches.survey, order, due, since)
+        found = await self._workers.run(batches.survey, order, self._database_url, since)
         if found.known - edition.known:
             self._grown_at = self._monotonic()
         resolved = await self._records.resolve(market_id, found.outcomes, clock.market_time)
@@ -292,7 +293,7 @@ class Issuer:
         have = frozenset(edition.next_forecasts) | refused
         late = frozenset(self._survey.late) if self._survey else frozenset[str]()
         order = Order(self._reader, clock, have - late)
-        found = await self._workers.run(batches.survey, order, {})
+        found = await self._workers.run(batches.survey, order, None)
         self._survey = found
         if not (found.known - order.have):
             return edition

@@ -20,6 +20,8 @@ from prediction_svc.ledger_rows import (
 )
 from prediction_svc.schema import forecasts, outcomes
 
+_ROWS_AT_ONCE = 250
+
 
 @dataclass(frozen=True)
 class Head:
@@ -129,14 +131,14 @@ def _last_row(table: Table, market_id: str) -> Select[Any]:
 
 
 def _chain(connection: Connection, table: Table, head: Head, rows: list[dict[str, Any]]) -> Head:
-    """Link the rows to the head, insert them in one statement and return the new head."""
+    """Link the rows to the head, insert them and return the new head."""
     market_id, number, last = head.market_id, head.count, head.row_hash
     for row in rows:
         number += 1
         row |= {"market_id": market_id, "number": number, "prev_hash": last}
         last = row["row_hash"] = row_hash(last, table.name, row)
-    if rows:
-        connection.execute(table.insert(), rows)
+    for begin in range(0, len(rows), _ROWS_AT_ONCE):  # each row is copied twice on its way
+        connection.execute(table.insert(), rows[begin : begin + _ROWS_AT_ONCE])
     return Head(market_id, number, last)
 
 

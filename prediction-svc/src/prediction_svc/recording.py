@@ -2,22 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 
 from prediction_svc.batches import Draft, RecordedTo
 from prediction_svc.book import Edition, Forecasts, IssuedForecast
 from prediction_svc.forecasting import Standing
 from prediction_svc.ledger import Ledger
 from prediction_svc.ledger_rows import Entry, LedgerForecast, MissedForecast, Outcome
-from prediction_svc.market import Sessions
 from prediction_svc.metrics import Metrics
-from prediction_svc.outcomes import OpenForecast
 from prediction_svc.recipe import HORIZONS, Recipe
 from prediction_svc.width import Resolved, advance_all
-
-_EPOCH = date(1970, 1, 1)
-# An outcome is looked at again for so long: a source may revise its bars, or lose one.
-_LOOK_BACK_DAYS = 40
 
 
 class Recorder:
@@ -26,11 +20,6 @@ class Recorder:
     def __init__(self, ledger: Ledger, metrics: Metrics) -> None:
         self._ledger = ledger
         self._metrics = metrics
-
-    async def due(self, market_id: str, closed: Sessions) -> dict[str, list[OpenForecast]]:
-        """Forecasts to look at after some closes: those without outcome, and the latest others."""
-        last = max(((date.fromisoformat(day) - _EPOCH).days for _, day in closed), default=0)
-        return await self._ledger.open_forecasts(market_id, last, last - _LOOK_BACK_DAYS)
 
     async def resolve(
         self, market_id: str, outcomes: Sequence[Outcome], market_time: datetime

@@ -68,6 +68,7 @@ class PredictionServicer(TrainingCalls, RecordCalls, prediction_pb2_grpc.Predict
             forecasts=self._messages.forecasts(answers),
             missing=missing(answers),
             version=self._book.version,
+            progress=self._under_way(),
         )
 
     async def ListForecasts(

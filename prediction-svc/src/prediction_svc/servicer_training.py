@@ -107,6 +107,10 @@ class TrainingCalls:
             answer.serving.serving = True
         return answer
 
+    def _under_way(self) -> pb.TrainingProgress | None:
+        status = self._trainings.status
+        return self._progress(status) if status.state is TrainingState.RUNNING else None
+
     def _progress(self, status: TrainingStatus) -> pb.TrainingProgress:
         now = self._trainings.clock()
         progress = pb.TrainingProgress(

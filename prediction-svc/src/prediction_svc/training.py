@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from foretick_rpc.errors import DatabaseUnavailableError
 from foretick_rpc.leases import LeaseLostError
@@ -16,9 +16,10 @@ from prediction_svc import training_job
 from prediction_svc.fits import Fit
 from prediction_svc.market import MarketReader, MarketUnavailableError
 from prediction_svc.metrics import Metrics
+from prediction_svc.model_store import ModelStore
 from prediction_svc.models import TrainedModel
 from prediction_svc.recipe import Recipe
-from prediction_svc.trainings import TrainingStatus
+from prediction_svc.trainings import Trainings, TrainingStatus, recipe_of
 from prediction_svc.workers import Progress, WorkerDiedError, Workers
 
 T = TypeVar("T")
@@ -32,35 +33,8 @@ ALARM_SESSIONS = 63
 """Between unscheduled fits, so that an alarm that goes on ringing does not fit to noise."""
 
 
-class Models(Protocol):
-    """Where models are kept."""
-
-    async def load(self, market_id: str, recipe: Recipe) -> list[TrainedModel]:
-        """Return all models of a recipe, the latest trained of each fit date last."""
-
-    async def add(self, market_id: str, model: TrainedModel, recipe: Recipe) -> None:
-        """Keep a model."""
-
-
-class Trainings(Protocol):
-    """Where is told how far training is, and asked for one. Writing raises LeaseLostError."""
-
-    status: TrainingStatus
-    changed: asyncio.Event
-
-    async def open(self, market_id: str) -> TrainingStatus:
-        """Turn to a market."""
-
-    async def begin(self, market_id: str) -> int:
-        """A training begins; return how often one had been asked for by then."""
-
-    async def tell(self, market_id: str, progress: Progress, problem: str = "") -> None:
-        """How far it is; with a problem, that it waits for that to be over."""
-
-    async def end(
-        self, market_id: str, *, model_version: str = "", problem: str = "", answered: int = 0
-    ) -> None:
-        """It has ended."""
+Settled = dict[date | int, TrainedModel | None]
+"""By session of the fixed date, or instant of what is unscheduled. None: too short histories."""
 
 
 class WithdrawnError(Exception):
@@ -72,20 +46,23 @@ class _Job:
     fits: Sequence[Fit]
     answers: bool = False
     """Whether it is what was asked for."""
+    is_trial: bool = False
+    """Whether the recipe of this version is to be tried first, which these are the fits of."""
 
 
 class Training:
     """The models of the market that is served.
 
-    `recipe` are the numbers that they are trained with, and must be forecast with. `done` is called
-    when other models are there to forecast with.
+    `recipe` are the numbers that they are trained with, and must be forecast with: those of this
+    version, or others that served before as long as these are untried, or have lost against them.
+    `done` is called when other models are there to forecast with.
     """
 
     def __init__(  # noqa: PLR0913 - one is a callback, and one is for tests
         self,
         workers: Workers,
         reader: MarketReader,
-        models: Models,
+        models: ModelStore,
         trainings: Trainings,
         recipe: Recipe,
         *,
@@ -93,7 +70,8 @@ class Training:
         done: Callable[[], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.recipe = recipe
+        self.recipe = self._own_recipe = recipe
+        self._challenger: Recipe | None = None
         self._workers = workers
         self._reader = reader
         self._models = models
@@ -102,9 +80,7 @@ class Training:
         self._done = done
         self._sleep = sleep
         self._market_id = ""
-        # By session of the fixed date, or instant of what is unscheduled. None: the histories are
-        # too short for a model of that fit.
-        self._settled: dict[date | int, TrainedModel | None] = {}
+        self._settled: Settled = {}
         self._fits: Sequence[Fit] = ()
         self._latest: Fit | None = None
         self._ordered: Fit | None = None
@@ -120,7 +96,7 @@ class Training:
         self._market_id = market_id
         self._settled = {}
         status = await self._trainings.open(market_id)
-        await self._load()
+        await self._choose_recipe(status)
         self._listener = asyncio.create_task(self._listen(status.withdrawals))
 
     async def close(self) -> None:
@@ -201,6 +177,25 @@ class Training:
         unscheduled = [fit for fit in fits if not fit.scheduled]
         return max(unscheduled, key=lambda fit: fit.second, default=None)
 
+    async def _choose_recipe(self, status: TrainingStatus) -> None:
+        """Take up the recipe that served before, where this version's must be tried against it."""
+        own, before = self._own_recipe, recipe_of(status.recipe or {})
+        self.recipe, self._challenger, note = before or own, None, ""
+        await self._load()
+        if before == own and not status.rejected_recipe:
+            return
+        if before is not None and before != own and before.features == own.features:
+            if self._settled:  # or else nothing was learned by it
+                self._challenger = own if status.rejected_recipe != own.fingerprint() else None
+                return
+        elif before != own and status.recipe is not None:
+            note = "The recipe of this version serves untested: it has other features."
+            _log.warning(note)
+        if self.recipe != own:
+            self.recipe, self._settled = own, {}
+            await self._load()
+        await self._trainings.serve_recipe(self._market_id, own, note)
+
     async def _load(self) -> None:
         for model in await self._models.load(self._market_id, self.recipe):
             self._settled[_key(model.fit)] = model
@@ -227,7 +222,11 @@ class Training:
         status = self._trainings.status
         if self._latest is not None and status.asked > status.answered:
             return _Job([self._latest], answers=True)
-        return _Job([self._ordered]) if self._ordered is not None else None
+        if self._ordered is not None:
+            return _Job([self._ordered])
+        if self._challenger is not None and self._fits and not self._failed:
+            return _Job(self._fits[: -self._challenger.fits - 1 : -1], is_trial=True)
+        return None
 
     async def _work(self) -> None:
         try:
@@ -245,7 +244,7 @@ class Training:
         telling = asyncio.create_task(self._tell_on())
         problem, version = "", ""
         try:
-            version = await self._train(job.fits)
+            version = await self._do(job)
         except LeaseLostError:
             raise
         except WithdrawnError as error:
@@ -262,38 +261,79 @@ class Training:
         if not problem:
             self._done()
 
-    async def _train(self, fits: Sequence[Fit]) -> str:
-        """Train all; return the version of the last, or nothing if the histories are too short."""
-        model = None
+    async def _do(self, job: _Job) -> str:
+        if job.is_trial:
+            return await self._try(job.fits)
+        return await self._train(job.fits, self.recipe, self._settled)
+
+    async def _try(self, fits: Sequence[Fit]) -> str:
+        """Try the recipe of this version: unless it is worse, train its models and serve them."""
+        if (challenger := self._challenger) is None:
+            return ""
+
+        def told(progress: Progress) -> None:
+            self._progress = Progress(progress.stage, progress.fraction / 2)
+
+        trial = await self._workers.train(
+            training_job.try_recipe, self._reader, self.recipe, challenger, told=told
+        )
+        version = ""
+        note = f"The recipe of this version is {trial or 'untested: histories are too short'}."
+        _log.warning(note)
+        if trial is not None and not trial.promoted:
+            decide = self._trainings.reject_recipe
+        else:
+            # those of the old one answer meanwhile
+            stored = await self._models.load(self._market_id, challenger)
+            settled: Settled = {_key(model.fit): model for model in stored}
+            version = await self._train(fits, challenger, settled, begin=0.5)
+            self.recipe, self._settled = challenger, settled
+            decide = self._trainings.serve_recipe
+        self._challenger = None
+        await self._stored(partial(decide, self._market_id, challenger, note))
+        return version
+
+    async def _train(
+        self, fits: Sequence[Fit], recipe: Recipe, settled: Settled, begin: float = 0.0
+    ) -> str:
+        """Train all; return the version of the first, or nothing if the histories are too short.
+
+        `begin` is the part of the work that came before.
+        """
+        part = (1 - begin) / len(fits)
         for done, fit in enumerate(fits):
-            if (key := _key(fit)) not in self._settled:
-                model = await self._train_one(fit, done, len(fits))
+            if (key := _key(fit)) not in settled:
+                which = f" (model {done + 1} of {len(fits)})" if len(fits) > 1 else ""
+                model = await self._train_one(fit, recipe, which, (begin + done * part, part))
                 if model is not None:
-                    add = partial(self._models.add, self._market_id, model, self.recipe)
-                    await self._stored(add)
-                self._settled[key] = model
-            model = self._settled[key]
+                    await self._stored(partial(self._models.add, self._market_id, model, recipe))
+                settled[key] = model
+            model = settled[key]
             if model is not None and model.withdrawn:
                 raise WithdrawnError(f"The model of {fit.session_date} was withdrawn.")
-        return "" if model is None else model.version
+        first = settled[_key(fits[0])]
+        return "" if first is None else first.version
 
-    async def _train_one(self, fit: Fit, done: int, count: int) -> TrainedModel | None:
+    async def _train_one(
+        self, fit: Fit, recipe: Recipe, which: str, share: tuple[float, float]
+    ) -> TrainedModel | None:
+        begin, part = share
+
         def told(progress: Progress) -> None:
-            which = f" (model {done + 1} of {count})" if count > 1 else ""
-            self._progress = Progress(progress.stage + which, (done + progress.fraction) / count)
+            self._progress = Progress(progress.stage + which, begin + part * progress.fraction)
 
         pause, deaths = 1.0, 0
         while True:
             began = time.monotonic()
             try:
                 job = training_job.train_model
-                model = await self._workers.train(job, self._reader, fit, self.recipe, told=told)
+                model = await self._workers.train(job, self._reader, fit, recipe, told=told)
             except (WorkerDiedError, MarketUnavailableError) as error:
                 deaths += isinstance(error, WorkerDiedError)
                 if deaths == MOST_DEATHS:
                     raise
                 _log.warning("training of %s: %s; again in %g s", fit.session_date, error, pause)
-                waiting = Progress("waiting to try again", done / count)
+                waiting = Progress("waiting to try again", begin)
                 await self._stored(partial(self._report, waiting, str(error)))
                 await self._sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

@@ -7,7 +7,7 @@ training or note that a model was withdrawn, and the holder finds that in the ro
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from typing import Any
@@ -86,6 +86,11 @@ class Ticket:
     def is_done(self, status: TrainingStatus) -> bool:
         """Whether that has ended."""
         return status.answered >= self.answered and status.ended >= self.ended
+
+
+def recipe_of(numbers: Mapping[str, Any]) -> Recipe | None:
+    """The recipe of some numbers; None where they are named otherwise by now."""
+    return Recipe(**numbers) if set(numbers) == {field.name for field in fields(Recipe)} else None
 
 
 class Trainings:

@@ -104,32 +104,32 @@ class Workers:
             if self._left:
                 raise WorkerDiedError("the workers ended")
             source, sink = _SPAWN.Pipe(duplex=False)
-            process = _SPAWN.Process(target=_run_job, args=(sink, function, args), daemon=True)
-            # Big arguments are written until the new process reads them.
-            starting = asyncio.ensure_future(asyncio.to_thread(_start, process, sink))
+            orders, order = _SPAWN.Pipe(duplex=False)
             stream = asyncio.StreamReader()
             transport, _ = await asyncio.get_running_loop().connect_read_pipe(
                 partial(asyncio.StreamReaderProtocol, stream), source
             )
+            process = _SPAWN.Process(target=_run_job, args=(orders, sink), daemon=True)
+            process.start()
+            orders.close()
+            sink.close()  # the process has its own, so the pipe ends when it does
             self._training = process
             try:
-                await asyncio.shield(starting)
-                if self._left:
-                    raise WorkerDiedError("the workers ended")
+                await _send_order(order, (function, args))
                 result: T = await _result(stream, told)
                 return result
             finally:
                 self._training = None
-                await asyncio.gather(starting, return_exceptions=True)
                 await _reap(process, stream)
                 transport.close()
 
 
-def _start(process: SpawnProcess, sink: Connection) -> None:
-    try:
-        process.start()
-    finally:
-        sink.close()  # the process has its own, so the pipe ends when it does
+async def _send_order(order: Connection, work: object) -> None:
+    """Begin to send what to do; big arguments are written while the new process reads them."""
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, order)
+    transport.write(pickle.dumps(work, pickle.HIGHEST_PROTOCOL))
+    transport.close()
 
 
 async def _result(stream: asyncio.StreamReader, told: Callable[[Progress], None]) -> Any:
@@ -150,8 +150,6 @@ async def _result(stream: asyncio.StreamReader, told: Callable[[Progress], None]
 
 async def _reap(process: SpawnProcess, stream: asyncio.StreamReader) -> None:
     """End the process. The pipe ends after its memory is given back, so joining takes no time."""
-    if process.pid is None:
-        return
     process.kill()
     while await stream.read(1 << 16):
         pass
@@ -159,11 +157,12 @@ async def _reap(process: SpawnProcess, stream: asyncio.StreamReader) -> None:
     process.close()
 
 
-def _run_job(sink: Connection, function: Callable[..., object], args: tuple[object, ...]) -> None:
+def _run_job(orders: Connection, sink: Connection) -> None:
     _start_worker()
-    tell = _Teller(sink)
     try:
-        result = function(*args, tell)
+        with os.fdopen(orders.fileno(), "rb", closefd=False) as order:
+            function, args = pickle.load(order)  # noqa: S301 - our parent's
+        result = function(*args, _Teller(sink))
     except Exception as error:  # noqa: BLE001 - raised again where the job was asked for
         error.add_note("".join(traceback.format_exception(error)).rstrip())
         _send(sink, _portable(error))

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,12 +24,11 @@ from prediction_svc.market import (
     MarketUnavailableError,
     Progress,
     Refusal,
-    Sessions,
     SymbolBars,
 )
 from prediction_svc.metrics import Metrics
 from prediction_svc.models import TrainedModel
-from prediction_svc.outcomes import OpenForecast, TradedBars
+from prediction_svc.outcomes import TradedBars
 from prediction_svc.recipe import Recipe
 from prediction_svc.track_record import Basis, TrackRecord
 from prediction_svc.training import Training
@@ -166,6 +165,9 @@ class KeptTrainings:
         state = TrainingState.FAILED if problem else TrainingState.IDLE
         self._set(state=state, message=problem, model_version=model_version, answered=answered)
 
+    async def serve_recipe(self, market_id: str, recipe: Recipe, note: str) -> None:
+        self._set(recipe=asdict(recipe), recipe_note=note)
+
     def _set(self, **values: Any) -> None:
         if self.error:
             raise self.error
@@ -196,9 +198,6 @@ class KeptRecords:
     def __init__(self) -> None:
         self.written: list[Edition] = []
         self.error: Exception | None = None
-
-    async def due(self, market_id: str, closed: Sessions) -> dict[str, list[OpenForecast]]:
-        return {}
 
     async def resolve(self, market_id: str, outcomes: Sequence[object], now: datetime) -> int:
         return 0
@@ -247,8 +246,8 @@ class Turns:
         self.training = Training(
             self.workers,  # type: ignore[arg-type]
             self.market,
-            self.models,
-            self.trainings,
+            self.models,  # type: ignore[arg-type]
+            self.trainings,  # type: ignore[arg-type]
             self.recipe,
             metrics=Metrics(),
             done=changed.set,
@@ -269,6 +268,7 @@ class Turns:
             training=self.training,
             judge=self.judge,
             metrics=Metrics(),
+            database_url=None,
             changed=changed,
             monotonic=lambda: self.seconds,
         )

@@ -148,14 +148,16 @@ async def test_dead_workers_are_tried_again_ever_later(turns: Fixture) -> None:
 
 
 async def test_training_that_fails_says_so_and_forecasts_go_on(turns: Fixture) -> None:
-    turns.models.full = True
     whole = dict(turns.market.histories)
     turns.market.histories = {s: history.first(699) for s, history in whole.items()}
+    turns.models.full = True
     await turns.turn()
     await turns.rest()
     assert turns.trainings.status.state is TrainingState.FAILED
     assert turns.trainings.status.message == "OSError: disk full"
     turns.models.full = False
+    await turns.turn()
+    assert turns.trainings.status.state is TrainingState.FAILED  # until the next session
     turns.market.histories, turns.market.session = whole, "2021-08-16"
     await turns.finished()
     assert turns.forecasters == {"S0": True, "S1": True}

@@ -1,5 +1,6 @@
 """From editions to the ledger and back: what counts is what was written down in time."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -42,6 +43,7 @@ class Exchange:
     histories: dict[str, History]
     recipe: Recipe
     ledger: Ledger
+    database_url: str
     is_synthetic: bool = False
     lost: dict[str, int] = field(default_factory=dict)
 
@@ -108,8 +110,8 @@ class Exchange:
     async def resolve(self, hidden: int) -> int:
         """Record what came of them; return how many outcomes are new."""
         recorder, clock = Recorder(self.ledger, Metrics()), self.clock(hidden)
-        due = await recorder.due(MARKET, clock.closed_sessions)
-        found = batches.survey(Order(Bars(self.bars(hidden)), clock), due)
+        order = Order(Bars(self.bars(hidden)), clock)
+        found = await asyncio.to_thread(batches.survey, order, self.database_url)
         return await recorder.resolve(MARKET, found.outcomes, clock.market_time)
 
     async def rows(self, symbol: str, horizon: int = 1) -> list[Written]:
@@ -125,9 +127,11 @@ async def ledger(database_url: str) -> AsyncIterator[Ledger]:
 
 
 @pytest.fixture
-def exchange(make_history: MakeHistory, quick_recipe: Recipe, ledger: Ledger) -> Exchange:
+def exchange(
+    make_history: MakeHistory, quick_recipe: Recipe, ledger: Ledger, database_url: str
+) -> Exchange:
     histories = {s: make_history(s, sessions=320, group="equity:XTST") for s in ("AAA", "BBB")}
-    return Exchange(histories, quick_recipe, ledger)
+    return Exchange(histories, quick_recipe, ledger, database_url)
 
 
 async def test_what_was_written_down_first_is_what_is_told(exchange: Exchange) -> None:

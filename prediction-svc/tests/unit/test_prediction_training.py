@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -14,12 +14,15 @@ from prediction_svc.fits import EPOCH, Fit
 from prediction_svc.market import MarketUnavailableError
 from prediction_svc.metrics import Metrics
 from prediction_svc.models import TrainedModel
+from prediction_svc.promotion import Promotion
 from prediction_svc.recipe import Recipe
 from prediction_svc.training import ALARM_SESSIONS, MOST_DEATHS, Training
+from prediction_svc.training_job import train_model, try_recipe
 from prediction_svc.trainings import TrainingState, TrainingStatus
 from prediction_svc.workers import Progress, WorkerDiedError
 
 RECIPE = Recipe()
+BEFORE = replace(RECIPE, rounds=100)
 
 
 def fit_of(year: int, month: int, day: int = 1) -> Fit:
@@ -53,6 +56,9 @@ class FakeWorkers:
         self.fits: list[Fit] = []
         self.errors: list[Exception] = []
         self.short: set[Fit] = set()
+        self.recipes: list[Recipe] = []
+        self.tried: list[tuple[Recipe, Recipe]] = []
+        self.trial: Promotion | None = None
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -60,12 +66,17 @@ class FakeWorkers:
         self,
         function: Callable[..., Any],
         reader: object,
-        fit: Fit,
-        recipe: Recipe,
-        *,
+        *args: Any,
         told: Callable[[Progress], None],
-    ) -> TrainedModel | None:
-        assert (function.__name__, reader) == ("train_model", "reader")
+    ) -> Any:
+        assert reader == "reader"
+        if function is try_recipe:
+            self.tried.append(args)
+            told(Progress("trying", 1.0))
+            return self.trial
+        fit, recipe = args
+        assert function is train_model
+        self.recipes.append(recipe)
         told(Progress("training", 0.5))
         await self.gate.wait()
         if self.errors:
@@ -77,15 +88,16 @@ class FakeWorkers:
 class FakeModels:
     def __init__(self) -> None:
         self.kept: list[TrainedModel] = []
+        self.others: list[TrainedModel] = []
         self.errors: list[Exception] = []
 
     async def load(self, market_id: str, recipe: Recipe) -> list[TrainedModel]:
-        return list(self.kept)
+        return list(self.kept if recipe == RECIPE else self.others)
 
     async def add(self, market_id: str, model: TrainedModel, recipe: Recipe) -> None:
         if self.errors:
             raise self.errors.pop(0)
-        self.kept.append(model)
+        (self.kept if recipe == RECIPE else self.others).append(model)
 
 
 class FakeTrainings:
@@ -123,6 +135,12 @@ class FakeTrainings:
         answered = max(answered, self.status.answered)
         self.set(state=state, message=problem, model_version=model_version, answered=answered)
 
+    async def serve_recipe(self, market_id: str, recipe: Recipe, note: str) -> None:
+        self.set(recipe=asdict(recipe), rejected_recipe="", recipe_note=note)
+
+    async def reject_recipe(self, market_id: str, recipe: Recipe, note: str) -> None:
+        self.set(rejected_recipe=recipe.fingerprint(), recipe_note=note)
+
 
 class Setting:
     """A training with all that is around it."""
@@ -135,8 +153,8 @@ class Setting:
         self.training = Training(
             self.workers,  # type: ignore[arg-type]
             "reader",  # type: ignore[arg-type]
-            self.models,
-            self.trainings,
+            self.models,  # type: ignore[arg-type]
+            self.trainings,  # type: ignore[arg-type]
             RECIPE,
             metrics=self.metrics,
             done=self.count,
@@ -184,6 +202,7 @@ async def test_the_latest_fixed_dates_are_trained_the_latest_first(setting: Sett
     assert setting.serving() == dates(FITS[2:])
     assert setting.done == 1
     assert setting.trainings.status.state is TrainingState.IDLE
+    assert setting.trainings.status.model_version == model_of(FITS[-1]).version
     setting.training.train_missing(FITS, LATEST)
     assert len(setting.workers.fits) == 4
     count = setting.metrics.registry.get_sample_value("foretick_training_duration_seconds_count")
@@ -358,3 +377,102 @@ async def test_closing_stops_what_is_under_way(setting: Setting) -> None:
     await setting.training.close()
     assert setting.training._task is None
     assert setting.workers.fits == []
+
+
+def trial(t: float) -> Promotion:
+    return Promotion(t >= -2, t / 1000, t, 0.8, 126, 63_000)
+
+
+async def test_the_first_recipe_serves_untried(setting: Setting) -> None:
+    await setting.training.open("demo:1")
+    assert setting.training.recipe == RECIPE
+    assert setting.trainings.status.recipe == asdict(RECIPE)
+    told = len(setting.trainings.told)
+    await setting.training.open("demo:1")
+    assert len(setting.trainings.told) == told
+    setting.training.train_missing(FITS, LATEST)
+    await setting.ended()
+    assert setting.workers.tried == []
+
+
+async def test_a_recipe_that_is_no_worse_takes_over_once_it_is_trained(setting: Setting) -> None:
+    setting.trainings.set(recipe=asdict(BEFORE))
+    setting.models.others = [model_of(fit) for fit in FITS[2:5]]
+    setting.workers.trial = trial(-1.9)
+    await setting.training.open("demo:1")
+    assert setting.training.recipe == BEFORE
+    setting.training.train_missing(FITS, LATEST)
+    await setting.ended()
+    # what misses of the old one comes first, since it answers until then
+    assert setting.workers.recipes == [BEFORE, *[RECIPE] * 4]
+    assert setting.workers.tried == [(BEFORE, RECIPE)]
+    assert setting.training.recipe == RECIPE
+    assert [model.fit for model in setting.models.kept] == FITS[:1:-1]
+    assert setting.serving() == dates(FITS[2:])
+    status = setting.trainings.status
+    assert status.recipe == asdict(RECIPE)
+    assert status.recipe_note.startswith("The recipe of this version is promoted: -0.00190 σ")
+
+
+async def test_a_recipe_that_is_worse_does_not_serve_and_is_not_tried_again(
+    setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    setting.trainings.set(recipe=asdict(BEFORE))
+    setting.models.others = [model_of(fit) for fit in FITS]
+    setting.workers.trial = trial(-2.1)
+    for _ in range(2):
+        await setting.training.open("demo:1")
+        setting.training.train_missing(FITS, LATEST)
+        if setting.training._task is not None:
+            await setting.ended()
+        assert setting.training.recipe == BEFORE
+        assert setting.serving() == dates(FITS[2:])
+    assert setting.workers.tried == [(BEFORE, RECIPE)]
+    assert setting.workers.recipes == []
+    note = setting.trainings.status.recipe_note
+    assert note.startswith("The recipe of this version is rejected: -0.00210 σ")
+    assert note in caplog.messages
+
+
+async def test_a_recipe_of_other_features_serves_untested(setting: Setting) -> None:
+    setting.trainings.set(recipe=asdict(replace(BEFORE, features=0)))
+    setting.models.others = [model_of(fit) for fit in FITS]
+    await setting.training.open("demo:1")
+    assert setting.training.recipe == RECIPE
+    assert setting.serving() == []
+    assert "untested: it has other features" in setting.trainings.status.recipe_note
+
+
+async def test_numbers_of_other_names_are_a_recipe_of_another_version(setting: Setting) -> None:
+    setting.trainings.set(recipe={"trees": 100})
+    await setting.training.open("demo:1")
+    assert setting.training.recipe == RECIPE
+    assert "untested" in setting.trainings.status.recipe_note
+
+
+async def test_a_recipe_that_nothing_was_learned_by_is_not_tried_against(setting: Setting) -> None:
+    setting.trainings.set(recipe=asdict(BEFORE))
+    await setting.training.open("demo:1")
+    assert setting.training.recipe == RECIPE
+    assert setting.trainings.status.recipe_note == ""
+
+
+async def test_back_at_the_old_version_nothing_is_said_of_the_new_one(setting: Setting) -> None:
+    note = "The recipe of this version is rejected"
+    setting.trainings.set(
+        recipe=asdict(RECIPE), rejected_recipe=BEFORE.fingerprint(), recipe_note=note
+    )
+    setting.models.kept = [model_of(fit) for fit in FITS]
+    await setting.training.open("demo:1")
+    assert setting.trainings.status.recipe_note == ""
+    assert setting.serving() == dates(FITS[2:])
+
+
+async def test_with_histories_too_short_for_a_trial_a_recipe_serves(setting: Setting) -> None:
+    setting.trainings.set(recipe=asdict(BEFORE))
+    setting.models.others = [model_of(fit) for fit in FITS]
+    await setting.training.open("demo:1")
+    setting.training.train_missing(FITS, LATEST)
+    await setting.ended()
+    assert setting.training.recipe == RECIPE
+    assert "untested: histories are too short" in setting.trainings.status.recipe_note

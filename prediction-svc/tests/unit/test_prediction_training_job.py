@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from prediction_svc.features import build_features
@@ -7,7 +7,7 @@ from prediction_svc.fitting import train
 from prediction_svc.histories import History
 from prediction_svc.panel import build_panel
 from prediction_svc.recipe import Recipe
-from prediction_svc.training_job import train_model
+from prediction_svc.training_job import train_model, try_recipe
 from prediction_svc.workers import Progress, Workers
 
 MakeHistory = Any
@@ -56,3 +56,44 @@ def test_what_is_told_rises_to_the_end(
 def test_without_bars_there_is_no_model(make_history: MakeHistory, quick_recipe: Recipe) -> None:
     fit = fits_of([make_history("A", sessions=300)])[-1]
     assert train_model(Held([]), fit, quick_recipe, lambda *_: None) is None
+
+
+def test_a_recipe_is_as_good_as_itself(
+    mixed_histories: list[History], quick_recipe: Recipe
+) -> None:
+    told: list[float] = []
+    found = try_recipe(
+        Held(mixed_histories), quick_recipe, quick_recipe, lambda share, _: told.append(share)
+    )
+    assert found is not None
+    assert (found.gain, found.t) == (0.0, 0.0)
+    assert found.dates == 126
+    assert found.forecasts > 126 * 20
+    assert told == sorted(told)
+    assert 0.7 < told[-1] <= 1.0
+
+
+def test_a_recipe_that_learns_noise_is_rejected(
+    mixed_histories: list[History], quick_recipe: Recipe
+) -> None:
+    noisy = replace(quick_recipe, rounds=60, depth=8, learning_rate=0.8, min_child_weight=1e-3)
+    stock_histories = [h for h in mixed_histories if h.group == "equity:XNYS"]
+    found = try_recipe(Held(stock_histories), quick_recipe, noisy, lambda *_: None)
+    assert found is not None
+    assert not found.promoted
+    assert found.t < -2
+
+
+def test_recipes_of_which_one_forecasts_less_are_compared_on_the_same(
+    mixed_histories: list[History], quick_recipe: Recipe
+) -> None:
+    later = replace(quick_recipe, min_bars=110)
+    found = try_recipe(Held(mixed_histories), quick_recipe, later, lambda *_: None)
+    assert found is not None
+    assert found.promoted
+
+
+def test_short_histories_are_no_trial(make_history: MakeHistory, quick_recipe: Recipe) -> None:
+    for sessions in (0, 200, 300):
+        held = Held([make_history("A", sessions=sessions)] if sessions else [])
+        assert try_recipe(held, quick_recipe, quick_recipe, lambda *_: None) is None

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,19 @@ async def test_cancelling_a_training_kills_its_process() -> None:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
         assert (await queued)[2] == 1
+
+
+async def test_cancelling_does_not_wait_for_what_the_process_has_not_read() -> None:
+    async with Workers() as workers:
+        task = asyncio.create_task(workers.train(_length_job, bytes(1 << 25), told=_ignore))
+        while workers._training is None:  # noqa: ASYNC110 - the lane has no event for it
+            await asyncio.sleep(0)
+        task.cancel()
+        began = time.monotonic()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        # less than a process takes to begin
+        assert time.monotonic() - began < 1
 
 
 async def test_leaving_ends_the_training_under_way_and_those_that_wait() -> None:

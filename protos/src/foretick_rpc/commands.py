@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import logging
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -64,12 +65,33 @@ def run_command(
             asyncio.run(_migrate(settings, package))
         elif command == "doctor":
             return asyncio.run(diagnose(settings, package))
+        elif code := _migrate_sqlite(settings, package):
+            return code
         else:
             asyncio.run(_until_signalled(running(settings)))
     except StartupError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _migrate_sqlite(settings: RpcSettings, package: str) -> int:
+    """Migrate a file that is behind, in a process of its own; return that one's exit code.
+
+    It would be done on opening as well, but the serving process would keep Alembic in memory.
+    """
+    if not settings.database.startswith("sqlite"):
+        return 0
+    from foretick_rpc.database import look  # noqa: PLC0415
+
+    try:
+        tables, _ = asyncio.run(look(settings.database, package))
+        if tables.found == tables.wanted:
+            return 0
+    except FileNotFoundError:
+        _log.info("making the database of %s", package)
+    command = [sys.executable, "-m", package, "migrate"]
+    return subprocess.run(command, check=False).returncode  # noqa: S603 - our own
 
 
 async def _migrate(settings: RpcSettings, package: str) -> None:

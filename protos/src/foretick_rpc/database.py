@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
-from alembic import context
 from sqlalchemy import URL, Connection, MetaData, Table, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError
@@ -128,6 +127,8 @@ def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.I
 
 def migrate_env(metadata: MetaData) -> None:
     """The body of a service's migrations/env.py."""
+    from alembic import context  # noqa: PLC0415 - it is loaded when it runs this
+
     connection: Connection = context.config.attributes["connection"]
     context.configure(
         connection=connection,

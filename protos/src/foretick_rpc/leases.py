@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from alembic import op
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -49,6 +48,8 @@ def lease_table(metadata: MetaData) -> Table:
 
 def create_leases() -> None:
     """Make the table, in a migration."""
+    from alembic import op  # noqa: PLC0415 - it is loaded when it runs this
+
     op.create_table("leases", *_columns())
 
 

@@ -121,7 +121,9 @@ def peek_sqlite(address: URL, work: Callable[[Connection], T]) -> T:
 
 def _migrate(engine: Engine, package: str) -> None:
     with _writing(engine).begin() as connection:
-        upgrade(connection, package)
+        tables = revisions(connection, package)
+        if tables.found != tables.wanted:
+            upgrade(connection, package)
 
 
 def _writing(engine: Engine) -> Engine:

@@ -1275,6 +1275,7 @@ class BatchGetForecastsResponse(_message.Message):
     FORECASTS_FIELD_NUMBER: _builtins.int
     MISSING_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     market_id: _builtins.str
     """The market."""
     version: _builtins.int
@@ -1287,6 +1288,10 @@ class BatchGetForecastsResponse(_message.Message):
     def missing(self) -> _containers.RepeatedCompositeFieldContainer[Global___Missing]:
         """Why the rest is missing."""
 
+    @_builtins.property
+    def progress(self) -> Global___TrainingProgress:
+        """How far the training under way is; unset where there is none."""
+
     def __init__(
         self,
         *,
@@ -1294,10 +1299,11 @@ class BatchGetForecastsResponse(_message.Message):
         forecasts: _abc.Iterable[Global___Forecast] | None = ...,
         missing: _abc.Iterable[Global___Missing] | None = ...,
         version: _builtins.int = ...,
+        progress: Global___TrainingProgress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecasts", b"forecasts", "market_id", b"market_id", "missing", b"missing", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecasts", b"forecasts", "market_id", b"market_id", "missing", b"missing", "progress", b"progress", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

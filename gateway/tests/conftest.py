@@ -14,7 +14,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from fake_accounts import Fake, FakeAccounts
+from fake_accounts import FakeAccounts
+from fake_service import Fake
 from foretick.prediction.v1 import prediction_pb2 as prediction
 from foretick.prediction.v1 import prediction_pb2_grpc as prediction_grpc
 from foretick.quote.v1 import quote_pb2 as quote

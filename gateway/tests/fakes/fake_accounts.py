@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import json
 import uuid
-from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,30 +11,14 @@ from typing import Any
 
 from grpc import StatusCode
 
+from fake_service import Fake
 from foretick.subscription.v1 import subscription_pb2 as pb
 from foretick.subscription.v1 import subscription_pb2_grpc as pb_grpc
 from foretick_rpc.convert import timestamp
 from foretick_rpc.errors import AppError, invalid_argument
-from foretick_rpc.logs import request_id
 
 BEGAN = datetime(2019, 12, 1, 8, 30, tzinfo=UTC)
 CREDENTIALS_WRONG = "The e-mail address or the password is wrong."
-
-
-@dataclass
-class Fake:
-    """What all fakes have: a list of calls, and a knob to fail the next one."""
-
-    calls: Counter[str] = field(default_factory=Counter)
-    fail_next: AppError | None = None
-    request_ids: set[str] = field(default_factory=set)
-
-    def note(self, call: str) -> None:
-        self.calls[call] += 1
-        self.request_ids.add(request_id.get())
-        if self.fail_next is not None:
-            error, self.fail_next = self.fail_next, None
-            raise error
 
 
 def account_id(email: str) -> str:

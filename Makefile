@@ -91,9 +91,10 @@ test-browser: $(VENV)/dev.stamp ## the pages in a browser (needs Chromium: CHROM
 	@$(PYTEST) tests/browser
 
 .PHONY: test-long
-test-long: $(VENV)/test.stamp ## what takes long: hundreds of sessions of the demo exchange, loops of kill -9
+test-long: $(VENV)/test.stamp ## what takes long: hundreds of sessions of the demo exchange, loops of kill -9, thousands of inputs
 	@$(PYTEST) tests/long
 	@FORETICK_KILLS=20 $(PYTEST) -k kill quote-svc/tests/unit/test_quote_store.py prediction-svc/tests/unit/test_prediction_ledger_kill.py
+	@FORETICK_FUZZ_INPUTS=10000 $(PYTEST) gateway/tests/web/test_gateway_inputs.py tests/e2e/test_e2e_inputs.py
 
 .PHONY: test-faults
 test-faults: $(VENV)/test.stamp ## a stack of its own, disturbed: replicas replaced, PostgreSQL away, wiped and restored
@@ -103,6 +104,7 @@ test-faults: $(VENV)/test.stamp ## a stack of its own, disturbed: replicas repla
 .PHONY: bench
 bench: $(VENV)/run.stamp ## what things cost, side by side, as ratios
 	@$(BIN)/python bench/history_columns.py
+	@$(BIN)/python bench/accounts.py
 
 ##### keep
 
@@ -110,7 +112,7 @@ bench: $(VENV)/run.stamp ## what things cost, side by side, as ratios
 check: $(VENV)/dev.stamp protos-check ## formatting, lint, types, contracts
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@MYPYPATH=deploy:tests/postgres $(BIN)/mypy $(PACKAGES:=/src) protos/gen protos/generate.py $(wildcard deploy/*.py) bench conftest.py
-	@for tests in $(TESTS); do MYPYPATH=deploy:deploy/smoke/outside:tests/e2e:tests/faults:tests/long:tests/postgres:quote-svc/tests/yahoo $(BIN)/mypy $$tests || exit 1; done
+	@for tests in $(TESTS); do MYPYPATH=deploy:deploy/smoke/outside:tests/e2e:tests/faults:tests/long:tests/postgres:quote-svc/tests/yahoo:gateway/tests/fakes $(BIN)/mypy $$tests || exit 1; done
 	@PATH="$(CURDIR)/$(BIN):$$PATH" && cd protos && npm ci --silent --ignore-scripts --no-audit --no-fund && npm exec --silent -- buf lint && npm exec --silent -- buf format --diff --exit-code
 format: $(VENV)/dev.stamp ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -191,7 +191,8 @@ async def test_people_use_it_by_https(
         http.headers["Origin"] = url
         visitor = Visitor(http, url)
         await visitor.register("a@example.org")  # checks the status, and that Location is a path
-        assert {cookie.key for cookie in http.cookie_jar} == {"foretick_flow", "foretick_sign_in"}
+        names = {"__Host-foretick_flow", "__Host-foretick_sign_in"}
+        assert {cookie.key for cookie in http.cookie_jar} == names
         assert all(cookie["secure"] for cookie in http.cookie_jar)
         token = await visitor.token("/subscribeList")
         assert (await visitor.post("/logout", {"csrf_token": token}, json=False))[2] == "/login"

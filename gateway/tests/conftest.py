@@ -1,7 +1,5 @@
 """Fakes of the three services, served by the real chassis on free ports, and a gateway on them."""
 
-import asyncio
-import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -15,17 +13,15 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
-from grpc import StatusCode
 
+from fake_accounts import FakeAccounts
+from fake_service import Fake
 from foretick.prediction.v1 import prediction_pb2 as prediction
 from foretick.prediction.v1 import prediction_pb2_grpc as prediction_grpc
 from foretick.quote.v1 import quote_pb2 as quote
 from foretick.quote.v1 import quote_pb2_grpc as quote_grpc
-from foretick.subscription.v1 import subscription_pb2 as subscription
 from foretick.subscription.v1 import subscription_pb2_grpc as subscription_grpc
 from foretick_rpc.convert import timestamp
-from foretick_rpc.errors import AppError, invalid_argument
-from foretick_rpc.logs import request_id
 from foretick_rpc.ports import free_port
 from foretick_rpc.server import RpcService
 from foretick_rpc.testing import SERVICE_TOKEN, serving
@@ -40,22 +36,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 Client = TestClient[web.Request, web.Application]
 NOW = datetime(2019, 12, 31, 21, 0, tzinfo=UTC)
-
-
-@dataclass
-class Fake:
-    """What all fakes have: a list of calls, and a knob to fail the next one."""
-
-    calls: Counter[str] = field(default_factory=Counter)
-    fail_next: AppError | None = None
-    request_ids: set[str] = field(default_factory=set)
-
-    def note(self, call: str) -> None:
-        self.calls[call] += 1
-        self.request_ids.add(request_id.get())
-        if self.fail_next is not None:
-            error, self.fail_next = self.fail_next, None
-            raise error
 
 
 @dataclass
@@ -222,103 +202,6 @@ class FakePredictions(Fake, prediction_grpc.PredictionServiceServicer):
         )
 
 
-@dataclass
-class FakeAccounts(
-    Fake, subscription_grpc.AccountServiceServicer, subscription_grpc.SubscriptionServiceServicer
-):
-    passwords: dict[str, str] = field(default_factory=dict)
-    sign_ins: dict[str, str] = field(default_factory=dict)
-    followed: dict[str, list[str]] = field(default_factory=dict)
-    limit: int = 200
-    was_asked: asyncio.Event = field(default_factory=asyncio.Event)
-    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
-        self.may_answer.set()
-
-    async def RegisterAccount(self, request: Any, context: Any) -> Any:
-        self.note("RegisterAccount")
-        if "@" not in request.email:
-            raise invalid_argument("email", "email must have a name, an @ and a domain.")
-        if not 10 <= len(request.password) <= 200:
-            raise invalid_argument("password", "password must have 10 to 200 characters.")
-        if request.email in self.passwords:
-            raise AppError(
-                StatusCode.ALREADY_EXISTS, "EMAIL_TAKEN", "This address has an account already."
-            )
-        self.passwords[request.email] = request.password
-        self.followed[request.email] = []
-        return subscription.RegisterAccountResponse(**self._sign_in(request.email))
-
-    async def CreateSignIn(self, request: Any, context: Any) -> Any:
-        self.note("CreateSignIn")
-        self.was_asked.set()
-        await self.may_answer.wait()
-        if self.passwords.get(request.email) != request.password:
-            raise AppError(
-                StatusCode.UNAUTHENTICATED,
-                "CREDENTIALS_WRONG",
-                "The e-mail address or the password is wrong.",
-            )
-        return subscription.CreateSignInResponse(**self._sign_in(request.email))
-
-    def _sign_in(self, email: str) -> dict[str, Any]:
-        sign_in_id = uuid.uuid4().hex
-        self.sign_ins[sign_in_id] = email
-        key = subscription.SignInKey(account_id="account", sign_in_id=sign_in_id)
-        return {
-            "account": subscription.Account(account_id="account", email=email),
-            "sign_in": subscription.SignIn(key=key),
-        }
-
-    async def RevokeSignIn(self, request: Any, context: Any) -> Any:
-        self.note("RevokeSignIn")
-        self.sign_ins.pop(request.key.sign_in_id, None)
-        return subscription.RevokeSignInResponse()
-
-    def _follows(self, key: Any) -> list[str]:
-        if key.sign_in_id not in self.sign_ins:
-            raise AppError(StatusCode.UNAUTHENTICATED, "SIGN_IN_INVALID", "Sign in again.")
-        return self.followed[self.sign_ins[key.sign_in_id]]
-
-    async def AddSubscription(self, request: Any, context: Any) -> Any:
-        self.note("AddSubscription")
-        follows = self._follows(request.key)
-        if len(follows) >= self.limit:
-            raise AppError(
-                StatusCode.FAILED_PRECONDITION, "TOO_MANY_SUBSCRIPTIONS", "The list is full."
-            )
-        created = request.symbol not in follows
-        if created:
-            follows.append(request.symbol)
-        return subscription.AddSubscriptionResponse(
-            subscription=subscription.Subscription(symbol=request.symbol), created=created
-        )
-
-    async def RemoveSubscription(self, request: Any, context: Any) -> Any:
-        self.note("RemoveSubscription")
-        follows = self._follows(request.key)
-        if request.symbol not in follows:
-            raise AppError(
-                StatusCode.NOT_FOUND, "NOT_SUBSCRIBED", f"{request.symbol[:40]} is not followed."
-            )
-        follows.remove(request.symbol)
-        return subscription.RemoveSubscriptionResponse()
-
-    async def BatchListSubscriptions(self, request: Any, context: Any) -> Any:
-        self.note("BatchListSubscriptions")
-        response = subscription.BatchListSubscriptionsResponse()
-        for key in request.keys:
-            answer = response.lists.add(key=key)
-            if key.sign_in_id in self.sign_ins:
-                answer.email = self.sign_ins[key.sign_in_id]
-                for symbol in self.followed[answer.email]:
-                    answer.subscriptions.add(symbol=symbol)
-            else:
-                answer.error_reason = "SIGN_IN_INVALID"
-        return response
-
-
 class Services:
     """The three fakes, each of which can be stopped and started again on its port."""
 
@@ -356,15 +239,15 @@ class Services:
                 prediction_grpc.add_PredictionServiceServicer_to_server, self.predictions
             )
             return [RpcService("foretick.prediction.v1.PredictionService", add_predictions)]
-        add_accounts = partial(
-            subscription_grpc.add_AccountServiceServicer_to_server, self.accounts
-        )
-        add_subscriptions = partial(
-            subscription_grpc.add_SubscriptionServiceServicer_to_server, self.accounts
-        )
         return [
-            RpcService("foretick.subscription.v1.AccountService", add_accounts),
-            RpcService("foretick.subscription.v1.SubscriptionService", add_subscriptions),
+            RpcService(
+                f"foretick.subscription.v1.{contract}Service",
+                partial(
+                    getattr(subscription_grpc, f"add_{contract}ServiceServicer_to_server"),
+                    self.accounts,
+                ),
+            )
+            for contract in ("Account", "Administration", "Subscription")
         ]
 
 

@@ -8,8 +8,10 @@ from aiohttp import web
 from aiohttp_security.abc import AbstractAuthorizationPolicy
 from aiohttp_session import get_session, new_session
 
-from gateway.model import SignInKey
-from gateway.problems import SignedOutError
+from gateway.backends import BACKENDS
+from gateway.model import Account, SignIn, SignInKey
+from gateway.problems import RequestError, SignedOutError
+from gateway.sign_in_cookie import LASTING
 
 # An identity is "<account id>:<sign-in id>".
 _IDENTITY = re.compile(r"([A-Za-z0-9_-]{1,64}):([A-Za-z0-9_-]{1,64})")
@@ -19,21 +21,34 @@ SESSION_KEY = "identity"
 class Permission(enum.Enum):
     """What a sign-in can allow."""
 
-    WATCHLIST = "watchlist"
+    OWN = "own"  # one's watchlist, and one's account
+    ADMINISTER = "administer"
 
 
 class AccessPolicy(AbstractAuthorizationPolicy):
-    """Whoever is signed in may use their own watchlist; subscription-svc checks the sign-in."""
+    """Whoever is signed in may use their own; administrators may administer.
+
+    subscription-svc checks the sign-in, and who is an administrator, in every call once more.
+    """
 
     async def authorized_userid(self, identity: str) -> str | None:
         """Return the identity itself if it is well formed; a malformed one is anonymous."""
         return identity if _key(identity) else None
 
     async def permits(
-        self, identity: str | None, permission: str | enum.Enum, _context: object = None
+        self, identity: str | None, permission: str | enum.Enum, context: object = None
     ) -> bool:
-        """Tell whether the identity has the permission."""
-        return _key(identity) is not None and permission is Permission.WATCHLIST
+        """Tell whether the identity has the permission; ``context`` is its account, if known."""
+        key = _key(identity)
+        if key is None:
+            return False
+        if permission is Permission.ADMINISTER:
+            return (
+                isinstance(context, Account)
+                and context.account_id == key.account_id
+                and context.administrator
+            )
+        return permission is Permission.OWN
 
 
 def setup_access(app: web.Application) -> None:
@@ -44,22 +59,34 @@ def setup_access(app: web.Application) -> None:
 
 async def sign_in_key(request: web.Request) -> SignInKey | None:
     """Return the sign-in that the request's cookie claims, if any."""
+    # Where no policies are in place, this is nobody, while `permits` alone would allow all.
     return _key(await aiohttp_security.authorized_userid(request))
 
 
 async def require_sign_in(request: web.Request) -> SignInKey:
-    """Return the sign-in that a watchlist route needs; raises `SignedOutError` if there is none."""
+    """Return the sign-in of whoever uses their own; raises `SignedOutError` if there is none."""
     key = await sign_in_key(request)
-    if key is None or not await aiohttp_security.permits(request, Permission.WATCHLIST):
+    if key is None or not await aiohttp_security.permits(request, Permission.OWN):
         raise SignedOutError
     return key
 
 
-async def remember_sign_in(request: web.Request, response: web.Response, key: SignInKey) -> None:
+async def require_administrator(request: web.Request) -> tuple[SignInKey, Account]:
+    """Return sign-in and account of an administrator; raises `RequestError` 403 for others."""
+    key = await require_sign_in(request)
+    account = await request.app[BACKENDS].account(key)
+    if not await aiohttp_security.permits(request, Permission.ADMINISTER, account):
+        raise RequestError(403, "ADMINISTRATOR_ONLY", "This page is for administrators.")
+    return key, account
+
+
+async def remember_sign_in(request: web.Request, response: web.Response, sign_in: SignIn) -> None:
     """Put a fresh sign-in into the cookie; nothing of the former content stays."""
-    await new_session(request)
-    identity = f"{key.account_id}:{key.sign_in_id}"
+    session = await new_session(request)
+    identity = f"{sign_in.key.account_id}:{sign_in.key.sign_in_id}"
     await aiohttp_security.remember(request, response, identity)
+    if sign_in.remembered:
+        session[LASTING] = True
 
 
 async def forget_sign_in(request: web.Request) -> None:

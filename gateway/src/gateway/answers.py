@@ -13,13 +13,20 @@ from foretick.quote.v1 import quote_pb2
 from foretick.subscription.v1 import subscription_pb2
 from foretick_rpc.convert import instant
 from gateway.model import (
+    Account,
+    AccountSummary,
+    AuditEvent,
+    Client,
+    Device,
     Forecast,
     Forecasts,
     Instrument,
+    Invitation,
     Market,
     Quote,
     Quotes,
     Reason,
+    Registration,
     Score,
     Session,
     SignIn,
@@ -78,9 +85,79 @@ def _training(message: prediction_pb2.TrainingProgress) -> Training:
     )
 
 
-def sign_in(message: subscription_pb2.SignIn, account: subscription_pb2.Account) -> SignIn:
+def account(message: subscription_pb2.Account) -> Account:
+    """Convert an account."""
+    return Account(
+        account_id=message.account_id,
+        email=message.email,
+        created=_time(message, "create_time"),
+        administrator=message.administrator,
+        disabled=_time(message, "disable_time"),
+    )
+
+
+def sign_in(message: subscription_pb2.SignIn, owner: subscription_pb2.Account) -> SignIn:
     """Convert a fresh sign-in."""
-    return SignIn(SignInKey(message.key.account_id, message.key.sign_in_id), account.email)
+    key = SignInKey(message.key.account_id, message.key.sign_in_id)
+    return SignIn(key, account(owner), message.remembered)
+
+
+def device(message: subscription_pb2.Device) -> Device:
+    """Convert one device of a list."""
+    return Device(
+        device_id=message.device_id,
+        created=_time(message, "create_time"),
+        used=_time(message, "last_used_time"),
+        expires=_time(message, "expire_time"),
+        client=_client(message.client),
+        remembered=message.remembered,
+        current=message.current,
+    )
+
+
+def audit_event(message: subscription_pb2.AuditEvent) -> AuditEvent:
+    """Convert one line of the log."""
+    return AuditEvent(
+        kind=_word(subscription_pb2.AuditKind.Name(message.kind), "AUDIT_KIND_"),
+        time=_time(message, "event_time"),
+        client=_client(message.client),
+        detail=message.detail,
+    )
+
+
+def registration(message: subscription_pb2.GetRegistrationResponse) -> Registration:
+    """Convert who can register."""
+    return Registration(
+        mode=registration_mode(message.mode),
+        allowed=message.allowed,
+        first=message.first,
+        invited_email=message.invited_email,
+        mails=message.mails,
+    )
+
+
+def registration_mode(mode: subscription_pb2.RegistrationMode.ValueType) -> str:
+    """Return "open", "invitation" or "closed"."""
+    return _word(subscription_pb2.RegistrationMode.Name(mode), "REGISTRATION_MODE_")
+
+
+def invitation(message: subscription_pb2.Invitation) -> Invitation:
+    """Convert an invitation."""
+    return Invitation(
+        invitation_id=message.invitation_id,
+        email=message.email,
+        created=_time(message, "create_time"),
+        expires=_time(message, "expire_time"),
+    )
+
+
+def account_summary(message: subscription_pb2.AccountSummary) -> AccountSummary:
+    """Convert one account of the administrator's list."""
+    return AccountSummary(account(message.account), _time(message, "last_used_time"))
+
+
+def _client(message: subscription_pb2.Client) -> Client:
+    return Client(message.address, message.user_agent)
 
 
 def _quote(message: quote_pb2.Quote) -> Quote:
@@ -158,6 +235,10 @@ def _optional(message: Message, name: str) -> float | None:
 
 def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
+
+
+def _time(message: Message, name: str) -> datetime | None:
+    return _instant(getattr(message, name), message.HasField(name))
 
 
 def _instant(message: Timestamp, is_set: bool) -> datetime | None:

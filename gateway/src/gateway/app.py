@@ -10,8 +10,9 @@ import aiohttp_session
 from aiohttp import web
 
 from foretick_rpc.errors import StartupError
-from gateway import views_account, views_probe, views_watchlist
+from gateway import views_account, views_admin, views_probe, views_sign_in, views_watchlist
 from gateway.access import setup_access
+from gateway.account_events import account_events
 from gateway.assets import ASSETS, load_assets, static_file
 from gateway.backends import backends
 from gateway.csrf import CSRF, CsrfTokens, refuse_forged
@@ -24,10 +25,12 @@ from gateway.middlewares import (
     answer_errors,
     identify,
     meet_visitor,
+    tell_malformed_briefly,
 )
 from gateway.pages import setup_pages
 from gateway.settings import SETTINGS, GatewaySettings
 from gateway.sign_in_cookie import SignInCookieStorage
+from gateway.streams import OPEN_STREAMS, OpenStreams
 
 _log = logging.getLogger("foretick.gateway")
 
@@ -62,7 +65,8 @@ def create_app(settings: GatewaySettings) -> web.Application:
     setup_access(app)
     setup_pages(app)
     app.on_response_prepare.append(add_headers)
-    app.cleanup_ctx.append(backends)
+    app[OPEN_STREAMS] = OpenStreams()
+    app.cleanup_ctx.extend([backends, account_events])
     _add_routes(app)
     return app
 
@@ -71,11 +75,31 @@ def _add_routes(app: web.Application) -> None:
     app.add_routes(
         [
             web.get("/", views_probe.root),
-            web.get("/register", views_account.register_page),
-            web.post("/register", views_account.register),
-            web.get("/login", views_account.login_page),
-            web.post("/login", views_account.login),
-            web.post("/logout", views_account.logout),
+            web.get("/register", views_sign_in.register_page),
+            web.post("/register", views_sign_in.register),
+            web.get("/login", views_sign_in.login_page),
+            web.post("/login", views_sign_in.login),
+            web.post("/logout", views_sign_in.logout),
+            web.get("/forgot", views_sign_in.forgot_page),
+            web.post("/forgot", views_sign_in.forgot),
+            web.get("/reset-password", views_sign_in.reset_page),
+            web.post("/reset-password", views_sign_in.reset),
+            web.get("/account", views_account.account_page),
+            web.post("/account/email", views_account.change_email),
+            web.post("/account/password", views_account.change_password),
+            web.get("/account/devices", views_account.devices_page),
+            web.post("/account/devices/revoke-others", views_account.revoke_other_devices),
+            web.post("/account/devices/{device_id}/revoke", views_account.revoke_device),
+            web.get("/account/log", views_account.log_page),
+            web.post("/account/export", views_account.export),
+            web.get("/account/delete", views_account.delete_page),
+            web.post("/account/delete", views_account.delete),
+            web.get("/admin", views_admin.admin_page),
+            web.post(
+                "/admin/accounts/{account_id}/{change:disable|enable}", views_admin.set_disabled
+            ),
+            web.post("/admin/invitations", views_admin.invite),
+            web.post("/admin/invitations/{invitation_id}/withdraw", views_admin.withdraw),
             web.get("/subscribeList", views_watchlist.subscribe_list),
             web.post("/subscriptions", views_watchlist.add),
             web.post("/subscriptions/{symbol}/delete", views_watchlist.remove),
@@ -94,6 +118,7 @@ async def running(
 
     With ``reuse_port`` other processes of this user may serve on the same port.
     """
+    logging.getLogger("aiohttp.server").addFilter(tell_malformed_briefly)
     runner = web.AppRunner(
         create_app(settings),
         access_log=None,  # it halves what the gateway can serve

@@ -1,9 +1,8 @@
 """Calls to the services: one thin function each, with its own deadline, answering plain values."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from typing import TypeVar
 
 from aiohttp import web
 from grpc.aio import AioRpcError, Channel
@@ -15,30 +14,24 @@ from foretick.prediction.v1.prediction_pb2_grpc import PredictionServiceStub
 from foretick.quote.v1 import quote_pb2
 from foretick.quote.v1.quote_pb2_grpc import QuoteServiceStub
 from foretick.subscription.v1 import subscription_pb2
-from foretick.subscription.v1.subscription_pb2_grpc import (
-    AccountServiceStub,
-    SubscriptionServiceStub,
-)
+from foretick.subscription.v1.subscription_pb2_grpc import SubscriptionServiceStub
 from foretick_rpc.client import open_channel
 from gateway import answers
-from gateway.model import Forecasts, Instrument, Market, Quotes, SignIn, SignInKey, Subscriptions
-from gateway.problems import SignedOutError, internal_error, request_error
+from gateway.accounts import ACCOUNTS, ADMINISTRATION, Accounts, Administration
+from gateway.calls import PREDICTION, QUOTE, READ_SECONDS, SUBSCRIPTION, answered, key_message
+from gateway.coalescing import Coalesced
+from gateway.model import Account, Forecasts, Instrument, Market, Quotes, SignInKey, Subscriptions
+from gateway.problems import SignedOutError, internal_error
 from gateway.settings import SETTINGS
 
-T = TypeVar("T")
-
-READ_SECONDS = 2.0
-PASSWORD_SECONDS = 15.0  # passwords are hashed one after another, a tenth of a second each
 HEALTH_SECONDS = 1.0
-
-SUBSCRIPTION, QUOTE, PREDICTION = "subscription-svc", "quote-svc", "prediction-svc"
+MOST_KEYS = 200  # that the contract takes at once
 
 
 class Backends:
     """The three services. Every call raises `RequestError` where it fails."""
 
     def __init__(self, *, subscription: Channel, quote: Channel, prediction: Channel) -> None:
-        self._accounts = AccountServiceStub(subscription)
         self._subscriptions = SubscriptionServiceStub(subscription)
         self._quotes = QuoteServiceStub(quote)
         self._predictions = PredictionServiceStub(prediction)
@@ -47,55 +40,49 @@ class Backends:
             QUOTE: HealthStub(quote),
             PREDICTION: HealthStub(prediction),
         }
+        self._lists = Coalesced(self._subscription_lists, MOST_KEYS)
         self._market: Market | None = None
-
-    async def register(self, email: str, password: str) -> SignIn:
-        """Make an account and sign it in."""
-        request = subscription_pb2.RegisterAccountRequest(email=email, password=password)
-        call = self._accounts.RegisterAccount(request, timeout=PASSWORD_SECONDS)
-        response = await _answer(SUBSCRIPTION, call)
-        return answers.sign_in(response.sign_in, response.account)
-
-    async def sign_in(self, email: str, password: str) -> SignIn:
-        """Sign an account in."""
-        request = subscription_pb2.CreateSignInRequest(email=email, password=password)
-        call = self._accounts.CreateSignIn(request, timeout=PASSWORD_SECONDS)
-        response = await _answer(SUBSCRIPTION, call)
-        return answers.sign_in(response.sign_in, response.account)
-
-    async def revoke_sign_in(self, key: SignInKey) -> None:
-        """End a sign-in."""
-        request = subscription_pb2.RevokeSignInRequest(key=_key(key))
-        await _answer(SUBSCRIPTION, self._accounts.RevokeSignIn(request, timeout=READ_SECONDS))
 
     async def subscriptions(self, key: SignInKey) -> Subscriptions:
         """List what the account follows; raises `SignedOutError` where the sign-in has ended."""
-        request = subscription_pb2.BatchListSubscriptionsRequest(keys=[_key(key)])
-        call = self._subscriptions.BatchListSubscriptions(request, timeout=READ_SECONDS)
-        (answer,) = (await _answer(SUBSCRIPTION, call)).lists
+        answer = await self._lists.get(key)
         if answer.error_reason == "SIGN_IN_INVALID":
             raise SignedOutError
         if answer.error_reason:
             raise internal_error(SUBSCRIPTION)
-        return Subscriptions(answer.email, tuple(each.symbol for each in answer.subscriptions))
+        return Subscriptions(
+            answers.account(answer.account), tuple(each.symbol for each in answer.subscriptions)
+        )
+
+    async def account(self, key: SignInKey) -> Account:
+        """Get the account of a sign-in; raises `SignedOutError` where it has ended."""
+        return (await self.subscriptions(key)).account
+
+    async def _subscription_lists(
+        self, keys: Sequence[SignInKey]
+    ) -> Sequence[subscription_pb2.SubscriptionList]:
+        messages = [key_message(key) for key in keys]
+        request = subscription_pb2.BatchListSubscriptionsRequest(keys=messages)
+        call = self._subscriptions.BatchListSubscriptions(request, timeout=READ_SECONDS)
+        return (await answered(SUBSCRIPTION, call)).lists
 
     async def add_subscription(self, key: SignInKey, symbol: str) -> bool:
         """Follow a symbol; False where it was followed already."""
-        request = subscription_pb2.AddSubscriptionRequest(key=_key(key), symbol=symbol)
+        request = subscription_pb2.AddSubscriptionRequest(key=key_message(key), symbol=symbol)
         call = self._subscriptions.AddSubscription(request, timeout=READ_SECONDS)
-        return (await _answer(SUBSCRIPTION, call)).created
+        return (await answered(SUBSCRIPTION, call)).created
 
     async def remove_subscription(self, key: SignInKey, symbol: str) -> None:
         """Stop following a symbol."""
-        request = subscription_pb2.RemoveSubscriptionRequest(key=_key(key), symbol=symbol)
+        request = subscription_pb2.RemoveSubscriptionRequest(key=key_message(key), symbol=symbol)
         call = self._subscriptions.RemoveSubscription(request, timeout=READ_SECONDS)
-        await _answer(SUBSCRIPTION, call)
+        await answered(SUBSCRIPTION, call)
 
     async def quotes(self, symbols: Sequence[str]) -> Quotes:
         """Get the latest quotes of 1 to 500 symbols."""
         request = quote_pb2.BatchGetQuotesRequest(symbols=symbols)
         call = self._quotes.BatchGetQuotes(request, timeout=READ_SECONDS)
-        return answers.quotes(await _answer(QUOTE, call))
+        return answers.quotes(await answered(QUOTE, call))
 
     async def market(self, market_id: str | None = None) -> Market:
         """Get the market, from memory unless ``market_id`` shows that it is another one now.
@@ -105,27 +92,27 @@ class Backends:
         if self._market is None or market_id not in (None, self._market.market_id):
             request = quote_pb2.GetMarketRequest()
             call = self._quotes.GetMarket(request, timeout=READ_SECONDS)
-            self._market = answers.market((await _answer(QUOTE, call)).market)
+            self._market = answers.market((await answered(QUOTE, call)).market)
         return self._market
 
     async def search(self, query: str, count: int) -> list[Instrument]:
         """Search instruments by part of a symbol or name, best match first."""
         request = quote_pb2.SearchInstrumentsRequest(query=query[:100], page_size=count)
         call = self._quotes.SearchInstruments(request, timeout=READ_SECONDS)
-        return answers.instruments((await _answer(QUOTE, call)).instruments)
+        return answers.instruments((await answered(QUOTE, call)).instruments)
 
     async def universe(self, count: int) -> tuple[str, list[Instrument]]:
         """List the first instruments that are forecast, after the id of their market."""
         request = quote_pb2.ListUniverseRequest(page_size=count)
         call = self._quotes.ListUniverse(request, timeout=READ_SECONDS)
-        response = await _answer(QUOTE, call)
+        response = await answered(QUOTE, call)
         return response.market_id, answers.instruments(response.instruments)
 
     async def forecasts(self, symbols: Sequence[str]) -> Forecasts:
         """Get the forecasts of 1 to 500 symbols for their next session."""
         request = prediction_pb2.BatchGetForecastsRequest(symbols=symbols, horizon=1)
         call = self._predictions.BatchGetForecasts(request, timeout=READ_SECONDS)
-        return answers.forecasts(await _answer(PREDICTION, call))
+        return answers.forecasts(await answered(PREDICTION, call))
 
     async def health(self) -> dict[str, str]:
         """Ask each service whether it is serving; answers SERVING or what is wrong instead."""
@@ -142,6 +129,9 @@ async def backends(app: web.Application) -> AsyncIterator[None]:
     token = settings.service_token.get_secret_value()
     contracts = {
         "subscription": (settings.subscription_target, subscription_pb2, "SubscriptionService"),
+        # To the same service: what is tried again is said by the channel, for one contract each.
+        "account": (settings.subscription_target, subscription_pb2, "AccountService"),
+        "administration": (settings.subscription_target, subscription_pb2, "AdministrationService"),
         "quote": (settings.quote_target, quote_pb2, "QuoteService"),
         "prediction": (settings.prediction_target, prediction_pb2, "PredictionService"),
     }
@@ -151,15 +141,10 @@ async def backends(app: web.Application) -> AsyncIterator[None]:
             descriptor = contract.DESCRIPTOR.services_by_name[service]
             channel = open_channel(target, service_token=token, service=descriptor)
             channels[name] = await stack.enter_async_context(channel)
+        app[ACCOUNTS] = Accounts(channels.pop("account"))
+        app[ADMINISTRATION] = Administration(channels.pop("administration"))
         app[BACKENDS] = Backends(**channels)
         yield
-
-
-async def _answer(service: str, call: Awaitable[T]) -> T:
-    try:
-        return await call
-    except AioRpcError as error:
-        raise request_error(service, error) from error
 
 
 async def _health(stub: HealthStub) -> str:
@@ -171,7 +156,3 @@ async def _health(stub: HealthStub) -> str:
     except AioRpcError as error:
         return error.code().name
     return HealthCheckResponse.ServingStatus.Name(answer.status)
-
-
-def _key(key: SignInKey) -> subscription_pb2.SignInKey:
-    return subscription_pb2.SignInKey(account_id=key.account_id, sign_in_id=key.sign_in_id)

@@ -13,12 +13,12 @@ from aiohttp.typedefs import Handler
 from gateway.access import require_sign_in
 from gateway.forms import read_form
 from gateway.problems import RequestError
-from gateway.visitors import VISITOR, Visitor
+from gateway.visitors import VISITOR, Visitor, cookie_name
 
 FLOW_COOKIE = "foretick_flow"
 FLOW_SECONDS = 3600
 # Before sign-in there is no sign-in id, so these are bound to the flow cookie.
-FLOW_PATHS = ("/login", "/register")
+FLOW_PATHS = ("/login", "/register", "/forgot", "/reset-password")
 _FLOW_ID = re.compile(r"[0-9a-f]{32}")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -37,12 +37,6 @@ class CsrfTokens:
         """Return the token for the forms before sign-in."""
         return self._token(f"flow:{flow_id}")
 
-    def set_flow(self, response: web.Response, flow_id: str) -> None:
-        """Set the flow cookie, for an hour from now."""
-        response.set_cookie(
-            FLOW_COOKIE, flow_id, max_age=FLOW_SECONDS, httponly=True, samesite="Lax"
-        )
-
     def _token(self, subject: str) -> str:
         digest = hmac.new(self._key, subject.encode(), hashlib.sha256).digest()
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
@@ -53,13 +47,19 @@ CSRF = web.AppKey("csrf", CsrfTokens)
 
 def flow_id(request: web.Request) -> str | None:
     """Return the flow id of the request's cookie; None if there is none that we could have set."""
-    value = request.cookies.get(FLOW_COOKIE, "")
+    value = request.cookies.get(cookie_name(request, FLOW_COOKIE), "")
     return value if _FLOW_ID.fullmatch(value) else None
 
 
 def new_flow_id() -> str:
     """Make a flow id."""
     return secrets.token_hex(16)
+
+
+def set_flow(request: web.Request, response: web.Response, flow_id: str) -> None:
+    """Set the flow cookie, for an hour from now."""
+    name = cookie_name(request, FLOW_COOKIE)
+    response.set_cookie(name, flow_id, max_age=FLOW_SECONDS, httponly=True, samesite="Lax")
 
 
 @web.middleware
@@ -87,7 +87,9 @@ async def refuse_forged(request: web.Request, handler: Handler) -> web.StreamRes
 def _refuse_other_sites(request: web.Request) -> None:
     origin = request.headers.get("Origin")
     foreign = origin is not None and not _is_ours(origin, request[VISITOR])
-    if foreign or request.headers.get("Sec-Fetch-Site") == "cross-site":
+    # Another host of the same domain is another site, too.
+    fetched_from = request.headers.get("Sec-Fetch-Site", "same-origin")
+    if foreign or fetched_from not in {"same-origin", "none"}:
         raise RequestError(403, "CROSS_SITE", "This form was sent from another site.")
 
 

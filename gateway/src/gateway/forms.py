@@ -8,6 +8,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from gateway.problems import RequestError
 
 MAX_BODY_BYTES = 64 * 1024
+MAX_QUERY_BYTES = 1024
 FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 # What aiohttp and Python's codecs raise for bodies and charsets that are broken.
@@ -19,6 +20,15 @@ _UNREADABLE = (
     HttpProcessingError,
     web.RequestPayloadError,
 )
+
+
+def query_text(request: web.Request, name: str) -> str:
+    """Return a parameter of the address; empty where it is missing, too long or no text."""
+    value = request.query.get(name, "")
+    try:
+        return value if len(value.encode()) <= MAX_QUERY_BYTES else ""
+    except UnicodeEncodeError:
+        return ""
 
 
 class Form:

@@ -3,8 +3,10 @@
 import logging
 import time
 import uuid
+from dataclasses import replace
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from foretick_rpc.logs import request_id
@@ -14,7 +16,7 @@ from gateway.pages import error_page, see_other, wants_json
 from gateway.problems import RequestError, SignedOutError
 from gateway.redirects import login_url
 from gateway.settings import SETTINGS
-from gateway.visitors import VISITOR, unproxied, visitor_of
+from gateway.visitors import VISITOR, is_tls, unproxied, visitor_of
 
 _log = logging.getLogger("foretick.gateway")
 SLOW_SECONDS = 1.0
@@ -26,6 +28,7 @@ SECURITY_HEADERS = {
         "base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",  # for browsers that don't know frame-ancestors
     # Not "no-referrer": with that, browsers send "Origin: null" with our own forms.
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
@@ -71,6 +74,16 @@ class RequestLog:
 REQUEST_LOG = web.AppKey("request_log", RequestLog)
 
 
+def tell_malformed_briefly(record: logging.LogRecord) -> bool:
+    """Make one line of what aiohttp says at length of a request that it could not even read."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.exc_info = None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.msg, record.args = "a malformed request: %s", (type(error).__name__,)
+    return True
+
+
 @web.middleware
 async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id, which calls to the services carry on; log it, and every fault."""
@@ -96,19 +109,17 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
 @web.middleware
 async def meet_visitor(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Find out who visits, and by TLS or not; who came by TLS is given cookies for TLS only."""
+    settings = request.app[SETTINGS]
     try:
-        request[VISITOR] = visitor_of(request, request.app[SETTINGS].trusted_proxies)
+        visitor = visitor_of(request, settings.trusted_proxies)
     except RequestError as error:
         return error_page(request, error)
+    request[VISITOR] = replace(visitor, scheme="https") if settings.secure_cookies else visitor
     response = await handler(request)
-    if _is_tls(request):
+    if is_tls(request):
         for cookie in response.cookies.values():
             cookie["secure"] = True
     return response
-
-
-def _is_tls(request: web.Request) -> bool:
-    return request.app[SETTINGS].secure_cookies or request[VISITOR].scheme == "https"
 
 
 @web.middleware
@@ -135,10 +146,10 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     """Put the security headers and the request id on a response that is about to be sent."""
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
-    if _is_tls(request):
+    if is_tls(request):
         response.headers["Strict-Transport-Security"] = _HSTS
     if response.status in (429, 503):
-        response.headers["Retry-After"] = _RETRY_AFTER_SECONDS
+        response.headers.setdefault("Retry-After", _RETRY_AFTER_SECONDS)
     if "Cache-Control" not in response.headers:
         response.headers["Cache-Control"] = "no-store"
         response.headers["Vary"] = "Accept, Cookie"

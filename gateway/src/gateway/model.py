@@ -13,18 +13,90 @@ class SignInKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Client:
+    """Where a request comes from: IP address, empty where unknown, and the browser's own name."""
+
+    address: str
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody who can sign in."""
+
+    account_id: str
+    email: str
+    created: datetime | None
+    administrator: bool
+    disabled: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class SignIn:
-    """A fresh sign-in and the e-mail address of its account."""
+    """A fresh sign-in; ``remembered`` where it outlives the browser's window."""
 
     key: SignInKey
+    account: Account
+    remembered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A sign-in as its owner sees it in a list."""
+
+    device_id: str
+    created: datetime | None
+    used: datetime | None
+    expires: datetime | None
+    client: Client
+    remembered: bool
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """Something that was done with an account, or tried."""
+
+    kind: str
+    time: datetime | None
+    client: Client
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """Who can register: the mode, whether this visitor can, and by which address alone."""
+
+    mode: str
+    allowed: bool
+    first: bool
+    invited_email: str
+    mails: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """Leave to register; ``email`` is the only address that can use it, empty where any can."""
+
+    invitation_id: str
     email: str
+    created: datetime | None
+    expires: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSummary:
+    """One account as an administrator sees it."""
+
+    account: Account
+    used: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Subscriptions:
     """What an account follows, oldest first."""
 
-    email: str
+    account: Account
     symbols: tuple[str, ...]
 
 

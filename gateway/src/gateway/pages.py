@@ -22,6 +22,9 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "plain": wording.plain,
     "day": wording.day,
     "instant": wording.instant,
+    "date": wording.date_of,
+    "device": wording.device,
+    "event": wording.event,
     "time_left": wording.time_left,
 }
 
@@ -58,6 +61,7 @@ def setup_pages(app: web.Application) -> None:
     environment.globals["asset"] = partial(asset_url, app[ASSETS])
     environment.globals["forecasters"] = wording.FORECASTERS
     environment.globals["states"] = wording.STATES
+    environment.globals["registrations"] = wording.REGISTRATIONS
 
 
 def wants_json(request: web.Request) -> bool:
@@ -75,7 +79,14 @@ def html_page(
 ) -> web.Response:
     """Answer with a rendered template; ``email`` and ``csrf_token`` make the signed-in header."""
     context = {"email": None, "csrf_token": None, "error": None, **context}
-    return aiohttp_jinja2.render_template(template, request, context, status=status)
+    response = aiohttp_jinja2.render_template(template, request, context, status=status)
+    return _retried(response, context["error"])
+
+
+def _retried(response: web.Response, error: RequestError | None) -> web.Response:
+    if error is not None and error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def see_other(location: str) -> web.Response:
@@ -92,7 +103,7 @@ def error_page(request: web.Request, error: RequestError) -> web.Response:
         if error.suggestions:
             content["suggestions"] = error.suggestions
         content["requestId"] = request_id.get()
-        return json_page({"error": content}, status=error.status)
+        return _retried(json_page({"error": content}, status=error.status), error)
     return html_page(
         request,
         "error.html",

@@ -25,7 +25,7 @@ HTTP_STATUS = {
 class RequestError(Exception):
     """A request that is answered with an error: status, reason to branch on, sentence for people.
 
-    ``field`` names the form field at fault, where there is one.
+    ``field`` names the form field at fault, where there is one; ``retry_after`` is in seconds.
     """
 
     def __init__(self, status: int, reason: str, message: str, field: str | None = None) -> None:
@@ -34,6 +34,7 @@ class RequestError(Exception):
         self.reason = reason
         self.message = message
         self.field = field
+        self.retry_after: int | None = None
         self.suggestions: list[dict[str, str]] = []
 
 
@@ -58,7 +59,10 @@ def request_error(service: str, rpc_error: AioRpcError) -> RequestError:
     if status == 500 or error.reason == "SERVICE_TOKEN_WRONG":
         return internal_error(service)
     message = error.message[:_MESSAGE_LIMIT]
-    return RequestError(status, error.reason, message, error.metadata.get("field"))
+    refused = RequestError(status, error.reason, message, error.metadata.get("field"))
+    seconds = error.metadata.get("retry_after_seconds", "")
+    refused.retry_after = int(seconds) if seconds.isdecimal() else None
+    return refused
 
 
 def internal_error(service: str) -> RequestError:

@@ -2,7 +2,8 @@
 
 from aiohttp import web
 
-from gateway.backends import BACKENDS, SUBSCRIPTION
+from gateway.backends import BACKENDS
+from gateway.calls import SUBSCRIPTION
 from gateway.pages import json_page, see_other, wants_json
 from gateway.redirects import HOME
 

@@ -129,7 +129,7 @@ async def _watchlist(
         request,
         "subscription.html",
         status=error.status if error else 200,
-        email=subscriptions.email,
+        email=subscriptions.account.email,
         csrf_token=token,
         rows=[(row, band_bar(row, end)) for row in rows],
         scale_end=end,
@@ -160,7 +160,7 @@ def _as_json(
             "priceReason": reason_json(_reason(quotes)),
             "forecastReason": reason_json(_reason(gathered.forecasts)),
             "training": training_json(_training(gathered.forecasts)),
-            "email": subscriptions.email,
+            "email": subscriptions.account.email,
             "csrf_token": token,
         }
     )

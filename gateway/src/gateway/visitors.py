@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from aiohttp import web
 
+from gateway.model import Client
 from gateway.problems import RequestError
 
 Address = IPv4Address | IPv6Address
@@ -26,6 +27,29 @@ class Visitor:
 
 
 VISITOR = web.RequestKey("visitor", Visitor)
+
+
+def client_of(request: web.Request) -> Client:
+    """Where a request comes from, as it is kept beside what was done."""
+    agent = request.headers.get("User-Agent", "").encode("utf-8", "surrogateescape")
+    return Client(request[VISITOR].address, agent.decode("utf-8", "replace")[:300])
+
+
+def own_origin(request: web.Request) -> str:
+    """Scheme and host of this site as the visitor knows them; of a form's Origin if it has one."""
+    visitor = request[VISITOR]
+    said = f"{visitor.scheme or request.scheme}://{visitor.host}"
+    return request.headers.get("Origin", said)
+
+
+def is_tls(request: web.Request) -> bool:
+    """Tell whether the visitor came by TLS."""
+    return request[VISITOR].scheme == "https"
+
+
+def cookie_name(request: web.Request, name: str) -> str:
+    """The name of a cookie: by TLS one that no other host of the same domain can set."""
+    return f"__Host-{name}" if is_tls(request) else name
 
 
 def unproxied(request: web.Request) -> Visitor:

@@ -12,7 +12,73 @@ STATES = {
     "closed": "closed",
     "halted": "halted",
 }
+# What the page after a change says, by what its address says is done.
+DONE = {
+    "email": "The e-mail address is changed, and all other devices are signed out.",
+    "password": "The password is changed, and all other devices are signed out.",
+    "reset": "The new password is set. Sign in with it.",
+    "deleted": "The account is deleted, with everything that was in it.",
+    "revoked": "The device is signed out.",
+    "revoked-others": "All other devices are signed out.",
+    "disabled": "The account is disabled, and all its devices are signed out.",
+    "enabled": "The account can sign in again.",
+    "withdrawn": "The invitation is withdrawn.",
+}
+REGISTRATIONS = {
+    "open": "Whoever comes can register.",
+    "invitation": "Whoever has an invitation can register.",
+    "closed": "Nobody can register.",
+}
+EVENTS = {
+    "registered": "Registered",
+    "signed_in": "Signed in",
+    "sign_in_failed": "Sign-in refused",
+    "signed_out": "Signed out",
+    "devices_revoked": "Devices signed out",
+    "password_wrong": "Wrong password for a change",
+    "password_changed": "Password changed",
+    "email_changed": "E-mail address changed",
+    "reset_requested": "Link to a new password asked for",
+    "password_reset": "New password set by a link",
+    "exported": "Data downloaded",
+    "disabled": "Disabled by an administrator",
+    "enabled": "Enabled by an administrator",
+    "made_administrator": "Made an administrator",
+    "invited": "Somebody invited",
+    "invitation_withdrawn": "Invitation withdrawn",
+}
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
+# Each also names those below it, to be served what they are served.
+_BROWSERS = (
+    ("Firefox/", "Firefox"),
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
 FORECASTERS = {"scale_model": "model", "no_learning": "no-learning forecaster"}
+
+
+def device(user_agent: str) -> str:
+    """Name a browser by what it says of itself, "Firefox on Linux"; else by its first word."""
+    browser = next((name for sign, name in _BROWSERS if sign in user_agent), "")
+    system = next((name for sign, name in _SYSTEMS if sign in user_agent), "")
+    if browser:
+        return f"{browser} on {system}" if system else browser
+    return user_agent.strip().partition(" ")[0][:40] or "Unknown device"
+
+
+def event(kind: str) -> str:
+    """Say what happened, by the kind of a line of the log."""
+    return EVENTS.get(kind, kind.replace("_", " "))
 
 
 def price(value: float | None, decimals: int = 2) -> str:
@@ -60,6 +126,11 @@ def day(iso_date: str) -> str:
     return f"{parsed:%a} {parsed.day} {parsed:%b %Y}"
 
 
+def date_of(moment: datetime) -> str:
+    """Write the date of an instant in UTC, "31 Dec 2019"."""
+    return f"{moment.day} {moment:%b %Y}"
+
+
 def instant(moment: datetime) -> str:
     """Write an instant in UTC, "31 Dec 2019, 21:00 UTC"."""
-    return f"{moment.day} {moment:%b %Y}, {moment:%H:%M} UTC"
+    return f"{date_of(moment)}, {moment:%H:%M} UTC"

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -14,7 +15,14 @@ from cryptography.fernet import Fernet, MultiFernet
 from foretick_rpc.errors import StartupError
 from gateway import sign_in_cookie
 from gateway.key_files import csrf_key, read_or_make, session_keys
-from gateway.sign_in_cookie import COOKIE_NAME, MAX_AGE_SECONDS, SignInCookieStorage
+from gateway.sign_in_cookie import (
+    COOKIE_NAME,
+    LASTING,
+    MAX_AGE_SECONDS,
+    RENEW_SECONDS,
+    SignInCookieStorage,
+)
+from gateway.visitors import VISITOR, Visitor
 
 
 class CountingFernet(MultiFernet):
@@ -45,17 +53,30 @@ def storage_of(
     return SignInCookieStorage(fernet, now=now), fernet
 
 
-async def made_by(storage: SignInCookieStorage) -> str:
+def request_with(cookies: str = "", scheme: str = "http") -> web.Request:
+    request = make_mocked_request("GET", "/", headers={"Cookie": cookies})
+    request[VISITOR] = Visitor("", "", scheme)
+    return request
+
+
+async def written_by(
+    storage: SignInCookieStorage, *, scheme: str = "http", lasting: bool = False
+) -> Any:
     session = await storage.new_session()
     session["identity"] = "account:sign-in"
+    session[LASTING] = lasting
     response = web.Response()
-    await storage.save_session(make_mocked_request("GET", "/"), response, session)
-    return response.cookies[COOKIE_NAME].value
+    await storage.save_session(request_with(scheme=scheme), response, session)
+    (cookie,) = response.cookies.values()
+    return cookie
+
+
+async def made_by(storage: SignInCookieStorage) -> str:
+    return str((await written_by(storage)).value)
 
 
 async def read_by(storage: SignInCookieStorage, cookie: str) -> Session:
-    request = make_mocked_request("GET", "/", headers={"Cookie": f"{COOKIE_NAME}={cookie}"})
-    return await storage.load_session(request)
+    return await storage.load_session(request_with(f"{COOKIE_NAME}={cookie}"))
 
 
 async def test_a_cookie_is_decrypted_once_and_read_often() -> None:
@@ -76,6 +97,38 @@ async def test_a_remembered_cookie_still_grows_old(clock: Clock) -> None:
     assert (await read_by(storage, cookie)).empty
     assert fernet.decrypted == 1
     assert (await read_by(storage, cookie)).empty  # forgotten, and refused by its timestamp
+
+
+async def test_a_cookie_in_use_is_written_anew_once_a_day(clock: Clock) -> None:
+    storage, _ = storage_of(Fernet.generate_key(), now=clock)
+    cookie = await made_by(storage)
+    for elapsed, is_due in ((RENEW_SECONDS - 2, False), (4, True)):
+        clock.now += elapsed
+        session = await read_by(storage, cookie)
+        assert session["identity"] == "account:sign-in"
+        assert session._changed is is_due
+    response = web.Response()
+    await storage.save_session(request_with(), response, session)
+    clock.now += MAX_AGE_SECONDS - 2
+    assert (await read_by(storage, cookie)).empty
+    assert not (await read_by(storage, response.cookies[COOKIE_NAME].value)).empty
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+async def test_a_cookie_lasts_beyond_the_window_only_if_it_is_meant_to(lasting: bool) -> None:
+    written = await written_by(storage_of(Fernet.generate_key())[0], lasting=lasting)
+    assert (f"Max-Age={MAX_AGE_SECONDS}" in written.OutputString()) is lasting
+    assert "expires" not in written.OutputString().lower()
+
+
+async def test_by_tls_a_cookie_that_another_host_could_have_set_is_none() -> None:
+    storage, _ = storage_of(Fernet.generate_key())
+    written = await written_by(storage, scheme="https")
+    assert written.key == f"__Host-{COOKIE_NAME}"
+    assert (written["path"], written["domain"]) == ("/", "")
+    for name, is_read in ((written.key, True), (COOKIE_NAME, False)):
+        request = request_with(f"{name}={written.value}", scheme="https")
+        assert bool(await storage.load_session(request)) is is_read
 
 
 async def test_a_new_first_key_encrypts_while_older_ones_still_decrypt() -> None:

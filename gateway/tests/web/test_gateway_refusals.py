@@ -156,6 +156,7 @@ async def test_no_body_at_all_is_a_missing_token(program: Any) -> None:
         {"Origin": "null"},
         {"Origin": "http://[bad"},
         {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
     ],
 )
 async def test_forms_of_other_sites_are_403_even_with_the_token(

@@ -28,7 +28,8 @@ async def test_every_response_has_the_security_headers(anyone: Any, path: str) -
     assert "frame-ancestors 'none'" in policy
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "same-origin"
-    assert answer.headers["Permissions-Policy"]
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert "camera=()" in answer.headers["Permissions-Policy"]
     assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-ID"])
     assert "Strict-Transport-Security" not in answer.headers
     if not path.startswith("/static/"):

@@ -1,8 +1,10 @@
 """argon2id, away from the event loop."""
 
 import asyncio
+import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -22,7 +24,8 @@ class Passwords:
     def __init__(self, hasher: PasswordHasher) -> None:
         self._hasher = hasher
         self._dummy_hash = hasher.hash(secrets.token_urlsafe(32))
-        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="argon2")
+        # On Linux the niceness is the thread's own: many sign-ins at once slow only one another.
+        self._pool = ThreadPoolExecutor(WORKERS, "argon2", initializer=partial(os.nice, 10))
         # Whoever verifies holds it from counting the failures so far to writing down the next:
         # however many come at once, no more pass uncounted than verify at once.
         self.turn = asyncio.Semaphore(WORKERS)

@@ -104,6 +104,7 @@ test-faults: $(VENV)/test.stamp ## a stack of its own, disturbed: replicas repla
 .PHONY: bench
 bench: $(VENV)/run.stamp ## what things cost, side by side, as ratios
 	@$(BIN)/python bench/history_columns.py
+	@$(BIN)/python bench/forecasts.py
 	@$(BIN)/python bench/accounts.py
 
 ##### keep

@@ -110,11 +110,11 @@ class Edition:
     """None before the first backtest."""
     live_scores: Scores = field(default_factory=dict)
     live_directions: Mapping[str, bool] = field(default_factory=dict)
-    """Whether the direction verdict stands, of the symbols with enough live sessions."""
+    """Whether the direction verdict stands, of the symbols whose live record decides it."""
 
     @property
     def directions(self) -> frozenset[str]:
-        """Symbols whose direction verdict stands: live once there are enough sessions."""
+        """Symbols whose direction verdict stands: by the backtest until the live record decides."""
         tested = self.promotion.directions if self.promotion else frozenset()
         live = {symbol for symbol, stands in self.live_directions.items() if stands}
         return frozenset(tested - self.live_directions.keys() | live)

@@ -337,7 +337,7 @@ class Issuer:
         if now.market_id != edition.market_id:
             return edition, False
         standing = await self._records.write_down(edition, draft, now.market_time, self._earlier)
-        self._draft = None
+        self._draft, self._is_scored = None, False  # what was issued is part of the record
         await self._editions.publish(standing)
         return standing, True
 
@@ -354,7 +354,7 @@ class Issuer:
                 horizon: {symbol: each.score for symbol, each in record.symbols.items()}
                 for horizon, record in scored.records.items()
             },
-            live_directions=of_next.judged_directions if of_next else {},
+            live_directions=of_next.decided_directions if of_next else {},
         ).scored()
         if told != edition:
             await self._editions.publish(told)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from prediction_svc.ledger_reading import Counts
 from prediction_svc.record import Calibration, CoverageAlarm, Estimate, RankCorrelation
 from prediction_svc.scores import Score
-from prediction_svc.verdicts import FIRST_REVIEW, Verdict
+from prediction_svc.verdicts import FIRST_REVIEW, LEAVE_AT, Verdict
 
 FALSE_DIRECTIONS = 0.012
 """Share of symbols without an edge whose direction verdict stands after some 300 sessions."""
@@ -80,18 +80,22 @@ class TrackRecord:
     """What the ledger holds; nothing of a backtest."""
 
     @property
-    def judged_directions(self) -> dict[str, bool]:
-        """Whether the direction verdict stands, of each symbol that has had a review."""
+    def decided_directions(self) -> dict[str, bool]:
+        """Whether the direction verdict stands, of each symbol of which the last review says so.
+
+        Where t is large enough to keep a verdict and not to gain one, it says neither.
+        """
+        found = {s: each.verdicts.direction for s, each in self.symbols.items() if each.verdicts}
         return {
-            symbol: each.verdicts.direction.stands
-            for symbol, each in self.symbols.items()
-            if each.verdicts is not None and each.sessions >= FIRST_REVIEW
+            symbol: one.stands
+            for symbol, one in found.items()
+            if one.stands or (one.t is not None and one.t < LEAVE_AT)
         }
 
     @property
     def directions(self) -> frozenset[str]:
         """Symbols whose direction verdict stands."""
-        return frozenset(symbol for symbol, stands in self.judged_directions.items() if stands)
+        return frozenset(symbol for symbol, stands in self.decided_directions.items() if stands)
 
     @property
     def range_edges(self) -> int:

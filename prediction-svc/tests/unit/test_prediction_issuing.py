@@ -223,3 +223,13 @@ async def test_an_unlearned_forecast_has_no_score_of_the_models(turns: Fixture) 
     told = replace(edition, forecasts={1: {"S0": unlearned}}).scored()
     assert told.next_forecasts["S0"].score.value is None
     assert edition.next_forecasts["S0"].score.value is not None
+
+
+async def test_a_direction_goes_on_until_the_live_record_decides_against_it(
+    turns: Fixture,
+) -> None:
+    edition = await turns.finished()
+    promotion = replace(edition.promotion, directions=frozenset({"KEPT", "LOST"}))
+    live = {"LOST": False, "WON": True, "NEVER": False}
+    told = replace(edition, promotion=promotion, live_directions=live)
+    assert told.directions == {"KEPT", "WON"}

@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 
 from prediction_svc.fits import Fit
+from prediction_svc.promotion import Promotion
 from training_setting import (
     BEFORE,
     FITS,
@@ -15,6 +16,10 @@ from training_setting import (
     Setting,
     model_of,
 )
+
+
+def trial(t: float) -> Promotion:
+    return Promotion(t >= -2, t / 1000, t, 0.8, 126, 63_000)
 
 
 @pytest.fixture

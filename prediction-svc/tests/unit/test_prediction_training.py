@@ -8,7 +8,6 @@ import pytest
 from foretick_rpc.errors import DatabaseUnavailableError
 from prediction_svc.fits import Fit
 from prediction_svc.market import MarketUnavailableError
-from prediction_svc.promotion import Promotion
 from prediction_svc.training import ALARM_SESSIONS, MOST_DEATHS
 from prediction_svc.trainings import TrainingState
 from prediction_svc.workers import WorkerDiedError
@@ -214,7 +213,3 @@ async def test_closing_stops_what_is_under_way(setting: Setting) -> None:
     await setting.training.close()
     assert setting.training._task is None
     assert setting.workers.fits == []
-
-
-def trial(t: float) -> Promotion:
-    return Promotion(t >= -2, t / 1000, t, 0.8, 126, 63_000)

@@ -154,7 +154,9 @@ class Issuer:
 
     async def _wait(self, seconds: float) -> None:
         try:
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            # Not `wait_for`: before Python 3.12 it loses a cancellation that comes with the event.
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
         except TimeoutError:
             return
         self._changed.clear()

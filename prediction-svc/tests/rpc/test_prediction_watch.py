@@ -27,6 +27,7 @@ from prediction_svc.recipe import Recipe
 from prediction_svc.servicer import PredictionServicer
 from prediction_svc.settings import PredictionSettings
 from prediction_svc.testing import issued_of
+from prediction_svc.trainings import Trainings
 
 Fixture = Any
 SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"]
@@ -58,7 +59,8 @@ def book() -> Book:
 async def stub(book: Book) -> AsyncIterator[PredictionServiceStub]:
     """A caller of a service whose book is turned by hand; it has no ledger."""
     nothing: Any = None
-    servicer = PredictionServicer(book, nothing, nothing, nothing, nothing)
+    trainings = Trainings(nothing, nothing, book)
+    servicer = PredictionServicer(book, nothing, trainings, nothing, nothing)
     add = partial(add_PredictionServiceServicer_to_server, servicer)
     async with (
         serving(RpcService(SERVICE.full_name, add)) as server,

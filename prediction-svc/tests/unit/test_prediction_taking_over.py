@@ -8,6 +8,8 @@ import pytest
 
 from foretick_rpc.errors import DatabaseUnavailableError
 from foretick_rpc.leases import LeaseLostError
+from prediction_svc.backtesting import score_market
+from prediction_svc.batches import forecast, survey
 from prediction_svc.trainings import TrainingState
 
 Fixture = Any
@@ -23,11 +25,13 @@ async def test_who_takes_over_does_nothing_that_is_done(turns: Fixture) -> None:
     assert turns.training._task is turns.judge._task is None
     # stored once more, for the other replicas to turn to this market
     assert turns.editions.published[published:] == [edition]
+    calls = turns.workers.calls.copy()
     turns.market.session = "2021-08-16"
     await turns.turn()
+    await turns.rest()
     assert turns.market.reads == reads + 2
     assert set(turns.forecasters.values()) == {True}
-    assert turns.training._task is turns.judge._task is None
+    assert turns.workers.calls - calls == {survey: 1, forecast: 1, score_market: 1}
     assert turns.edition != edition
 
 

@@ -156,9 +156,7 @@ class Stubs:
         return await self.accounts.RegisterAccount(request)
 
     async def sign_in(self, email: str = "ann@x.test", **more: Any) -> pb.CreateSignInResponse:
-        request = pb.CreateSignInRequest(
-            **{"email": email, "password": "correct horse"} | more
-        )
+        request = pb.CreateSignInRequest(**{"email": email, "password": "correct horse"} | more)
         return await self.accounts.CreateSignIn(request)
 
     async def state(self, key: pb.SignInKey) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from foretick_rpc.errors import DatabaseUnavailableError, StartupError
 from prediction_svc.book import Promotion
 from prediction_svc.forecasting import Standing
 from prediction_svc.jobs import backtest_horizons
@@ -56,6 +57,9 @@ def backtest_market(
 def score_market(
     database_url: str, market_id: str, recipe: Recipe, tell: Tell
 ) -> Mapping[int, TrackRecord]:
-    """Score what the ledger says of a market, by horizon."""
+    """Score what the ledger says of a market, by horizon. Raises DatabaseUnavailableError."""
     tell(0.0, "scoring")
-    return score_ledger(database_url, market_id, recipe)
+    try:
+        return score_ledger(database_url, market_id, recipe)
+    except StartupError as error:
+        raise DatabaseUnavailableError(str(error)) from error

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 from foretick_rpc.errors import DatabaseUnavailableError
 from foretick_rpc.leases import LeaseLostError
-from prediction_svc import batches
-from prediction_svc.batches import Batch, Draft, Order, Survey
+from prediction_svc.batches import Batch, Draft, Order, RecordedTo, Survey, forecast, survey
 from prediction_svc.book import Edition, Forecasts
 from prediction_svc.editions import Editions
 from prediction_svc.forecasting import Standing
@@ -82,8 +81,7 @@ class Issuer:
         self._draft: Draft | None = None
         self._earlier: Forecasts = {}
         self._survey: Survey | None = None
-        self._is_made = False
-        self._is_scored = True
+        self._is_made, self._is_scored = False, True
         self._progress: Progress | None = None
         self._grown_at = -GROWING_SECONDS
         self._tested = frozenset[str]()  # has been backtested, or cannot be
@@ -221,7 +219,8 @@ class Issuer:
         begun, market_id, order = self._monotonic(), clock.market_id, Order(self._reader, clock)
         fitted = self._training.latest_unscheduled
         since = None if fitted is None else fitted.session_date
-        found = await self._workers.run(batches.survey, order, self._database_url, since)
+        recorded_to = await self._records.recorded_to(market_id)
+        found = await self._workers.run(survey, order, self._database_url, since)
         if found.known - edition.known:
             self._grown_at = self._monotonic()
         resolved = await self._records.resolve(market_id, found.outcomes, clock.market_time)
@@ -229,7 +228,7 @@ class Issuer:
             _log.info("%d forecasts have their outcomes", resolved)
             self._is_scored = False
         carried = await self._carried(edition, found)
-        batch, models = await self._forecast(order, carried)
+        batch, models = await self._forecast(order, carried, recorded_to)
         self._earlier, self._draft, self._survey = edition.forecasts, batch.draft, found
         latest = models[-1].facts if models else None
         made = replace(
@@ -270,12 +269,13 @@ class Issuer:
         standing[HORIZON] = replace(before, directions=carried.directions)
         return replace(carried, standing=standing)
 
-    async def _forecast(self, order: Order, carried: Edition) -> tuple[Batch, list[TrainedModel]]:
+    async def _forecast(
+        self, order: Order, carried: Edition, recorded_to: RecordedTo
+    ) -> tuple[Batch, list[TrainedModel]]:
         versions = carried.promotion.model_versions if carried.promotion else ()
         models = self._training.models(versions)
-        recorded_to = await self._records.recorded_to(carried.market_id)
         batch = await self._workers.run(
-            batches.forecast, order, models, carried.standing, recorded_to, self._training.recipe
+            forecast, order, models, carried.standing, recorded_to, self._training.recipe
         )
         return batch, models
 
@@ -302,12 +302,13 @@ class Issuer:
         have = frozenset(edition.next_forecasts) | refused
         late = frozenset(self._survey.late) if self._survey else frozenset[str]()
         order = Order(self._reader, clock, have - late)
-        found = await self._workers.run(batches.survey, order, None)
+        recorded_to = await self._records.recorded_to(edition.market_id)
+        found = await self._workers.run(survey, order, None)
         self._survey = found
         if not (found.known - order.have):
             return edition
         self._grown_at = self._monotonic()
-        batch, _ = await self._forecast(order, edition)
+        batch, _ = await self._forecast(order, edition, recorded_to)
         forecasts = {
             horizon: {**edition.forecasts.get(horizon, {}), **made}
             for horizon, made in batch.forecasts.items()

@@ -93,7 +93,9 @@ class Judge:
                 await judge()
             except LeaseLostError:
                 return _log.info("judging ends here: another process has taken over")
-            except (MarketUnavailableError, DatabaseUnavailableError, WorkerDiedError) as error:
+            except DatabaseUnavailableError:
+                await self._sleep(RETRY_SECONDS)  # the database itself says so in the log
+            except (MarketUnavailableError, WorkerDiedError) as error:
                 _log.warning("no judgement yet (%s); again in %g s", error, RETRY_SECONDS)
                 await self._sleep(RETRY_SECONDS)
             except Exception:  # noqa: BLE001 - logged; forecasts go on without it

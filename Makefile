@@ -76,9 +76,12 @@ restore: | $(BIN)/python ## restore FILE=…; FORCE=1 where there is something t
 
 ##### test
 
+# Files of tests, two at once: most of their time is other processes' starting.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
+
 .PHONY: test test-unit test-rpc test-web test-e2e test-browser
 test: $(VENV)/test.stamp ## all tests but the browser's
-	@$(PYTEST) $(foreach p,$(PACKAGES),$(p)/tests) deploy/tests tests/e2e
+	@$(PYTEST) $(SIDE_BY_SIDE) $(foreach p,$(PACKAGES),$(p)/tests) deploy/tests tests/e2e
 test-unit: $(VENV)/test.stamp ## pure tests
 	@$(PYTEST) $(wildcard $(PACKAGES:=/tests/unit))
 test-rpc: $(VENV)/test.stamp ## the services over real channels

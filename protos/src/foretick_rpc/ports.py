@@ -8,13 +8,15 @@ from contextlib import ExitStack
 # the moment that it is found free and the moment that a process listens on it.
 _PORTS = range(20_000, 32_000)
 _MOST_TRIES = 1000
+# Not the module's own numbers: tests that seed them would have all processes try the same ports.
+_chance = random.SystemRandom()
 
 
 def free_ports(count: int) -> list[int]:
     """So many different ports that nothing listens on. Raises OSError where none are to be had."""
     found: list[int] = []
     with ExitStack() as held:  # until all are found, so that none is found twice
-        for port in random.sample(_PORTS, _MOST_TRIES):
+        for port in _chance.sample(_PORTS, _MOST_TRIES):
             if len(found) == count:
                 break
             probe = held.enter_context(socket.socket())

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from foretick_rpc.database import peek
 from foretick_rpc.errors import DatabaseUnavailableError, StartupError
-from prediction_svc.book import Forecasts, IssuedForecast
+from prediction_svc.book import MIDDLE, Forecasts, IssuedForecast
 from prediction_svc.deadlines import deadline
 from prediction_svc.eligibility import why_not
 from prediction_svc.fits import EPOCH, Fit, fits_of, latest_fit
@@ -34,10 +34,9 @@ from prediction_svc.market import (
 )
 from prediction_svc.models import TrainedModel
 from prediction_svc.outcomes import OpenForecast, actions_version, due_outcomes
-from prediction_svc.recipe import HORIZONS, LEVELS, Recipe
+from prediction_svc.recipe import HORIZONS, Recipe
 from prediction_svc.yardsticks import Yardsticks
 
-_MIDDLE = LEVELS.index(0.5)
 # What a forecast was made from: more sessions than any feature looks back.
 _HASHED_RETURNS = 600
 # An outcome is looked at again for so long: a source may revise its bars, or lose one.
@@ -301,7 +300,7 @@ def _row(
         actions_version=actions_version(bars.traded, made.as_of_day),
         quantiles=made.log_moves,
         p_up=made.p_up,
-        expected_move=made.log_moves[_MIDDLE],
+        expected_move=made.log_moves[MIDDLE],
         forecaster="scale-model" if made.model_version else "no-learning",
         model_version=made.model_version,
         inputs_hash=_inputs_hash(universe, made, bars.history),

@@ -36,6 +36,7 @@ from prediction_svc.training import Training
 from prediction_svc.trainings import TrainingState, TrainingStatus
 from prediction_svc.workers import Progress as WorkProgress
 from prediction_svc.workers import WorkerDiedError
+from training_setting import Setting
 
 
 class FakeMarket:
@@ -321,3 +322,8 @@ def make_turns(quick_recipe: Recipe) -> MakeTurns:
 def turns(make_history: Callable[..., History], make_turns: MakeTurns) -> Turns:
     """An issuer of two symbols, S0 and S1."""
     return make_turns([make_history(f"S{i}", sessions=700) for i in range(2)])
+
+
+@pytest.fixture
+def setting() -> Setting:
+    return Setting()

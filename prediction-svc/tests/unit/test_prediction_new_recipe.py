@@ -22,11 +22,6 @@ def trial(t: float) -> Promotion:
     return Promotion(t >= -2, t / 1000, t, 0.8, 126, 63_000)
 
 
-@pytest.fixture
-def setting() -> Setting:
-    return Setting()
-
-
 def dates(fits: Sequence[Fit]) -> list[date]:
     return [fit.session_date for fit in fits]
 

@@ -20,11 +20,6 @@ from training_setting import (
 )
 
 
-@pytest.fixture
-def setting() -> Setting:
-    return Setting()
-
-
 def dates(fits: Sequence[Fit]) -> list[date]:
     return [fit.session_date for fit in fits]
 

@@ -54,10 +54,13 @@ def setup_pages(app: web.Application) -> None:
         loader=jinja2.PackageLoader("gateway"),
         undefined=jinja2.StrictUndefined,
         auto_reload=False,
+        extensions=["jinja2.ext.i18n"],
         trim_blocks=True,
         lstrip_blocks=True,
         filters=_FILTERS,
     )
+    # `_` and `trans` stand in the templates from the start; they say what is written there.
+    environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
     environment.globals["asset"] = partial(asset_url, app[ASSETS])
     environment.globals["forecasters"] = wording.FORECASTERS
     environment.globals["states"] = wording.STATES

@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 from foretick_rpc.logs import request_id
 from gateway.access import forget_sign_in
 from gateway.forms import MAX_BODY_BYTES
+from gateway.languages import LANGUAGE_COOKIE, preferred, speak, spoken
 from gateway.pages import error_page, see_other, wants_json
 from gateway.problems import RequestError, SignedOutError
 from gateway.redirects import login_url
@@ -88,6 +89,8 @@ def tell_malformed_briefly(record: logging.LogRecord) -> bool:
 async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id, which calls to the services carry on; log it, and every fault."""
     request_id.set(uuid.uuid4().hex)
+    chosen = request.cookies.get(LANGUAGE_COOKIE, "")
+    speak(preferred(chosen, request.headers.get("Accept-Language", "")))
     started = time.perf_counter()
     status = 500
     request[VISITOR] = unproxied(request)
@@ -152,5 +155,6 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         response.headers.setdefault("Retry-After", _RETRY_AFTER_SECONDS)
     if "Cache-Control" not in response.headers:
         response.headers["Cache-Control"] = "no-store"
-        response.headers["Vary"] = "Accept, Cookie"
+        response.headers["Vary"] = "Accept, Accept-Language, Cookie"
+        response.headers["Content-Language"] = spoken().code
     response.headers["X-Request-ID"] = request_id.get()

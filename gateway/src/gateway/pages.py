@@ -12,6 +12,7 @@ from aiohttp import web
 from foretick_rpc.logs import request_id
 from gateway import wording
 from gateway.assets import ASSETS, asset_url
+from gateway.languages import _, languages, ngettext, spoken
 from gateway.negotiation import prefers_json
 from gateway.problems import RequestError
 
@@ -59,8 +60,11 @@ def setup_pages(app: web.Application) -> None:
         lstrip_blocks=True,
         filters=_FILTERS,
     )
-    # `_` and `trans` stand in the templates from the start; they say what is written there.
-    environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
+    environment.policies["ext.i18n.trimmed"] = True
+    # Templates are compiled once, for all languages: which one it is, they ask when they write.
+    environment.install_gettext_callables(_, ngettext, newstyle=True)  # type: ignore[attr-defined]
+    environment.globals["language"] = spoken
+    environment.globals["languages"] = languages()
     environment.globals["asset"] = partial(asset_url, app[ASSETS])
     environment.globals["forecasters"] = wording.FORECASTERS
     environment.globals["states"] = wording.STATES

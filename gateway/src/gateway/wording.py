@@ -1,51 +1,56 @@
 """How numbers, dates and codes are written on pages."""
 
 from datetime import date, datetime, timedelta
+from functools import cache
+
+from babel.dates import format_date, format_datetime
+
+from gateway.languages import N_, Language, _, ngettext, spoken
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EM DASH}"
 
 STATES = {
-    "pre": "before the open",
-    "open": "trading",
-    "post": "after the close",
-    "closed": "closed",
-    "halted": "halted",
+    "pre": N_("before the open"),
+    "open": N_("trading"),
+    "post": N_("after the close"),
+    "closed": N_("closed"),
+    "halted": N_("halted"),
 }
 # What the page after a change says, by what its address says is done.
 DONE = {
-    "email": "The e-mail address is changed, and all other devices are signed out.",
-    "password": "The password is changed, and all other devices are signed out.",
-    "reset": "The new password is set. Sign in with it.",
-    "deleted": "The account is deleted, with everything that was in it.",
-    "revoked": "The device is signed out.",
-    "revoked-others": "All other devices are signed out.",
-    "disabled": "The account is disabled, and all its devices are signed out.",
-    "enabled": "The account can sign in again.",
-    "withdrawn": "The invitation is withdrawn.",
+    "email": N_("The e-mail address is changed, and all other devices are signed out."),
+    "password": N_("The password is changed, and all other devices are signed out."),
+    "reset": N_("The new password is set. Sign in with it."),
+    "deleted": N_("The account is deleted, with everything that was in it."),
+    "revoked": N_("The device is signed out."),
+    "revoked-others": N_("All other devices are signed out."),
+    "disabled": N_("The account is disabled, and all its devices are signed out."),
+    "enabled": N_("The account can sign in again."),
+    "withdrawn": N_("The invitation is withdrawn."),
 }
 REGISTRATIONS = {
-    "open": "Whoever comes can register.",
-    "invitation": "Whoever has an invitation can register.",
-    "closed": "Nobody can register.",
+    "open": N_("Whoever comes can register."),
+    "invitation": N_("Whoever has an invitation can register."),
+    "closed": N_("Nobody can register."),
 }
 EVENTS = {
-    "registered": "Registered",
-    "signed_in": "Signed in",
-    "sign_in_failed": "Sign-in refused",
-    "signed_out": "Signed out",
-    "devices_revoked": "Devices signed out",
-    "password_wrong": "Wrong password for a change",
-    "password_changed": "Password changed",
-    "email_changed": "E-mail address changed",
-    "reset_requested": "Link to a new password asked for",
-    "password_reset": "New password set by a link",
-    "exported": "Data downloaded",
-    "disabled": "Disabled by an administrator",
-    "enabled": "Enabled by an administrator",
-    "made_administrator": "Made an administrator",
-    "invited": "Somebody invited",
-    "invitation_withdrawn": "Invitation withdrawn",
+    "registered": N_("Registered"),
+    "signed_in": N_("Signed in"),
+    "sign_in_failed": N_("Sign-in refused"),
+    "signed_out": N_("Signed out"),
+    "devices_revoked": N_("Devices signed out"),
+    "password_wrong": N_("Wrong password for a change"),
+    "password_changed": N_("Password changed"),
+    "email_changed": N_("E-mail address changed"),
+    "reset_requested": N_("Link to a new password asked for"),
+    "password_reset": N_("New password set by a link"),
+    "exported": N_("Data downloaded"),
+    "disabled": N_("Disabled by an administrator"),
+    "enabled": N_("Enabled by an administrator"),
+    "made_administrator": N_("Made an administrator"),
+    "invited": N_("Somebody invited"),
+    "invitation_withdrawn": N_("Invitation withdrawn"),
 }
 _SYSTEMS = (
     ("Android", "Android"),
@@ -64,7 +69,7 @@ _BROWSERS = (
     ("Chrome/", "Chrome"),
     ("Safari/", "Safari"),
 )
-FORECASTERS = {"scale_model": "model", "no_learning": "no-learning forecaster"}
+FORECASTERS = {"scale_model": N_("model"), "no_learning": N_("no-learning forecaster")}
 
 
 def device(user_agent: str) -> str:
@@ -72,18 +77,19 @@ def device(user_agent: str) -> str:
     browser = next((name for sign, name in _BROWSERS if sign in user_agent), "")
     system = next((name for sign, name in _SYSTEMS if sign in user_agent), "")
     if browser:
-        return f"{browser} on {system}" if system else browser
-    return user_agent.strip().partition(" ")[0][:40] or "Unknown device"
+        both = _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
+        return both if system else browser
+    return user_agent.strip().partition(" ")[0][:40] or _("Unknown device")
 
 
 def event(kind: str) -> str:
     """Say what happened, by the kind of a line of the log."""
-    return EVENTS.get(kind, kind.replace("_", " "))
+    return _(EVENTS[kind]) if kind in EVENTS else kind.replace("_", " ")
 
 
 def price(value: float | None, decimals: int = 2) -> str:
     """Write a price with its decimals and thousands apart, "1,234.50"; a dash for None."""
-    return DASH if value is None else f"{value:,.{max(0, min(decimals, 10))}f}".replace("-", MINUS)
+    return DASH if value is None else _local(f"{value:,.{max(0, min(decimals, 10))}f}")
 
 
 def percent(value: float | None, decimals: int = 2) -> str:
@@ -93,7 +99,19 @@ def percent(value: float | None, decimals: int = 2) -> str:
     written = f"{value:+.{decimals}f}"
     if float(written) == 0:
         written = written[1:]  # nothing moved: neither up nor down
-    return f"{written.replace('-', MINUS)}\N{NO-BREAK SPACE}%"
+    return f"{_local(written)}\N{NO-BREAK SPACE}%"
+
+
+def _local(written: str) -> str:
+    """Put the signs of the language into a number as Python writes it."""
+    return written.translate(_signs(spoken()))
+
+
+@cache
+def _signs(language: Language) -> dict[int, str]:
+    symbols = language.locale.number_symbols["latn"]
+    # CLDR has a hyphen for the minus of most languages, which is no sign to read a table by.
+    return str.maketrans({",": symbols["group"], ".": symbols["decimal"], "-": MINUS})
 
 
 def time_left(remaining: timedelta | None) -> str:
@@ -102,8 +120,12 @@ def time_left(remaining: timedelta | None) -> str:
         return ""
     seconds = max(remaining.total_seconds(), 1)
     if seconds < 90:
-        return f", about {seconds:.0f} second{'s' if round(seconds) != 1 else ''} left"
-    return f", about {seconds / 60:.0f} minutes left"
+        count = round(seconds)
+        written = ngettext(", about %(count)d second left", ", about %(count)d seconds left", count)
+    else:
+        count = round(seconds / 60)
+        written = ngettext(", about %(count)d minute left", ", about %(count)d minutes left", count)
+    return written % {"count": count}
 
 
 def direction(value: float | None, decimals: int = 2) -> str:
@@ -114,7 +136,7 @@ def direction(value: float | None, decimals: int = 2) -> str:
 
 def plain(value: float) -> str:
     """Write a number without needless zeros, "1.5", "2"."""
-    return f"{value:g}"
+    return _local(f"{value:g}")
 
 
 def day(iso_date: str) -> str:
@@ -123,14 +145,14 @@ def day(iso_date: str) -> str:
         parsed = date.fromisoformat(iso_date)
     except ValueError:
         return iso_date
-    return f"{parsed:%a} {parsed.day} {parsed:%b %Y}"
+    return format_date(parsed, spoken().day_pattern, locale=spoken().locale)
 
 
 def date_of(moment: datetime) -> str:
     """Write the date of an instant in UTC, "31 Dec 2019"."""
-    return f"{moment.day} {moment:%b %Y}"
+    return format_date(moment, spoken().date_pattern, locale=spoken().locale)
 
 
 def instant(moment: datetime) -> str:
     """Write an instant in UTC, "31 Dec 2019, 21:00 UTC"."""
-    return f"{date_of(moment)}, {moment:%H:%M} UTC"
+    return format_datetime(moment, spoken().instant_pattern, locale=spoken().locale)

@@ -34,7 +34,7 @@ async def test_every_response_has_the_security_headers(anyone: Any, path: str) -
     assert "Strict-Transport-Security" not in answer.headers
     if not path.startswith("/static/"):
         assert answer.headers["Cache-Control"] == "no-store"
-        assert answer.headers["Vary"] == "Accept, Cookie"
+        assert answer.headers["Vary"] == "Accept, Accept-Language, Cookie"
 
 
 async def test_the_stylesheet_is_kept_for_good_at_its_own_address(browser: Any) -> None:

@@ -1,7 +1,10 @@
+import re
 from datetime import UTC, datetime
 
 import pytest
+from babel.messages.pofile import read_po
 
+import words
 from gateway import wording
 from gateway.languages import languages, preferred, speaking, spoken
 
@@ -37,3 +40,21 @@ def test_dates_are_written_in_the_language_that_is_spoken() -> None:
         )
         assert wording.price(1234.5) == "1,234.50"
     assert wording.day("2020-01-02") == "Thu 2 Jan 2020"
+
+
+def test_all_that_pages_say_has_been_translated() -> None:
+    expected = {message.id for message in words.said() if message.id}
+    for path in words.catalogues():
+        with path.open("rb") as file:
+            catalogue = read_po(file)
+        translated = {message.id for message in catalogue if message.id and message.string}
+        assert translated == expected, "run `make words` and translate what is new"
+        for message in catalogue:
+            ids = message.id if isinstance(message.id, tuple) else (message.id,)
+            strings = message.string if isinstance(message.string, tuple) else (message.string,)
+            for text in strings if message.id else ():
+                assert places(text) == places(ids[-1]), message.id
+
+
+def places(text: str) -> set[str]:
+    return set(re.findall(r"%\(\w+\)[sd]|%%", text))

@@ -1,4 +1,5 @@
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pytest
@@ -50,10 +51,12 @@ def test_all_that_pages_say_has_been_translated() -> None:
         translated = {message.id for message in catalogue if message.id and message.string}
         assert translated == expected, "run `make words` and translate what is new"
         for message in catalogue:
-            ids = message.id if isinstance(message.id, tuple) else (message.id,)
-            strings = message.string if isinstance(message.string, tuple) else (message.string,)
-            for text in strings if message.id else ():
-                assert places(text) == places(ids[-1]), message.id
+            for text in forms(message.string) if message.id else ():
+                assert places(text) == places(forms(message.id)[-1]), message.id
+
+
+def forms(text: str | Iterable[str] | None) -> list[str]:
+    return [text] if isinstance(text, str) else list(text or ())
 
 
 def places(text: str) -> set[str]:

@@ -8,6 +8,8 @@ PACKAGES := protos quote-svc prediction-svc subscription-svc gateway
 # Each folder of tests is checked by itself, since each may have its own conftest.
 TESTS := $(wildcard $(PACKAGES:=/tests/*/)) tests/e2e tests/browser tests/faults tests/long tests/postgres $(wildcard deploy/smoke/*/) deploy/tests
 PYTEST := $(BIN)/python -m pytest
+# What browsers are served beside our own files; Node comes from PyPI.
+ASSETS := gateway/src/gateway/static/vendor/.stamp
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes
 
 .PHONY: help
@@ -18,7 +20,7 @@ help: ## list the targets
 
 # Each level of set-up is a stamp that is older than the lock it was made from when it is due again.
 .PHONY: setup
-setup: $(VENV)/run.stamp ## make .venv with what the product needs to run
+setup: $(VENV)/run.stamp $(ASSETS) ## make .venv and fetch what the product needs to run
 
 $(BIN)/python:
 	@deploy/make-venv $(VENV)
@@ -27,6 +29,12 @@ $(VENV)/%.stamp: requirements/%.txt $(PACKAGES:=/pyproject.toml) | $(BIN)/python
 	@echo "Installing $< into $(VENV) (once; a minute or two) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
+	@touch $@
+
+$(ASSETS): gateway/web/package-lock.json deploy/install-assets requirements/assets.txt | $(BIN)/python
+	@echo "Fetching scripts and styles with npm, and a Node for it into $(VENV) (once; a minute or less) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/assets.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" deploy/install-assets
 	@touch $@
 
 ##### use
@@ -80,21 +88,21 @@ restore: | $(BIN)/python ## restore FILE=…; FORCE=1 where there is something t
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
 .PHONY: test test-unit test-rpc test-web test-e2e test-browser
-test: $(VENV)/test.stamp ## all tests but the browser's
+test: $(VENV)/test.stamp $(ASSETS) ## all tests but the browser's
 	@$(PYTEST) $(SIDE_BY_SIDE) $(foreach p,$(PACKAGES),$(p)/tests) deploy/tests tests/e2e
-test-unit: $(VENV)/test.stamp ## pure tests
+test-unit: $(VENV)/test.stamp $(ASSETS) ## pure tests
 	@$(PYTEST) $(wildcard $(PACKAGES:=/tests/unit))
-test-rpc: $(VENV)/test.stamp ## the services over real channels
+test-rpc: $(VENV)/test.stamp $(ASSETS) ## the services over real channels
 	@$(PYTEST) $(wildcard $(PACKAGES:=/tests/rpc))
-test-web: $(VENV)/test.stamp ## the gateway over HTTP
+test-web: $(VENV)/test.stamp $(ASSETS) ## the gateway over HTTP
 	@$(PYTEST) gateway/tests/web
-test-e2e: $(VENV)/test.stamp ## all four processes together
+test-e2e: $(VENV)/test.stamp $(ASSETS) ## all four processes together
 	@$(PYTEST) tests/e2e
-test-browser: $(VENV)/dev.stamp ## the pages in a browser (needs Chromium: CHROMIUM=path)
+test-browser: $(VENV)/dev.stamp $(ASSETS) ## the pages in a browser (needs Chromium: CHROMIUM=path)
 	@$(PYTEST) tests/browser
 
 .PHONY: test-long
-test-long: $(VENV)/test.stamp ## what takes long: hundreds of sessions of the demo exchange, loops of kill -9, thousands of inputs
+test-long: $(VENV)/test.stamp $(ASSETS) ## what takes long: hundreds of sessions of the demo exchange, loops of kill -9, thousands of inputs
 	@$(PYTEST) tests/long
 	@FORETICK_KILLS=20 $(PYTEST) -k kill quote-svc/tests/unit/test_quote_store.py prediction-svc/tests/unit/test_prediction_ledger_kill.py
 	@FORETICK_FUZZ_INPUTS=10000 $(PYTEST) gateway/tests/web/test_gateway_inputs.py tests/e2e/test_e2e_inputs.py
@@ -105,7 +113,7 @@ test-faults: $(VENV)/test.stamp ## a stack of its own, disturbed: replicas repla
 	@$(PYTEST) -s tests/faults
 
 .PHONY: bench
-bench: $(VENV)/run.stamp ## what things cost, side by side, as ratios
+bench: $(VENV)/run.stamp $(ASSETS) ## what things cost, side by side, as ratios
 	@$(BIN)/python bench/history_columns.py
 	@$(BIN)/python bench/forecasts.py
 	@$(BIN)/python bench/accounts.py
@@ -113,7 +121,7 @@ bench: $(VENV)/run.stamp ## what things cost, side by side, as ratios
 ##### keep
 
 .PHONY: check format words protos protos-check lock
-check: $(VENV)/dev.stamp protos-check ## formatting, lint, types, contracts
+check: $(VENV)/dev.stamp $(ASSETS) protos-check ## formatting, lint, types, contracts
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@MYPYPATH=deploy:tests/postgres $(BIN)/mypy $(PACKAGES:=/src) protos/gen protos/generate.py gateway/words.py $(wildcard deploy/*.py) bench conftest.py
 	@for tests in $(TESTS); do MYPYPATH=deploy:gateway:deploy/smoke/outside:tests/e2e:tests/faults:tests/long:tests/postgres:quote-svc/tests/yahoo:gateway/tests/fakes:prediction-svc/tests/fakes $(BIN)/mypy $$tests || exit 1; done
@@ -132,9 +140,9 @@ protos-check: $(VENV)/dev.stamp
 NOT_LOCKED := $(patsubst %,--no-emit-package foretick-%,$(PACKAGES:-svc=))
 lock: $(VENV)/dev.stamp ## renew the hashed locks in requirements/
 	@cd requirements && ../$(LOCK) --upgrade dev.in -o dev.txt && \
-		for level in run test gateway quote-svc prediction-svc subscription-svc smoke; do \
+		for level in assets run test gateway quote-svc prediction-svc subscription-svc smoke; do \
 			../$(LOCK) -c dev.txt $(NOT_LOCKED) $$level.in -o $$level.txt || exit 1; done
 
 .PHONY: clean
 clean: ## remove .venv and caches, never your data
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache protos/node_modules
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache protos/node_modules gateway/web/node_modules $(dir $(ASSETS))

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
+from foretick_rpc.errors import StartupError
 from foretick_rpc.ports import free_port
 from foretick_rpc.testing import SERVICE_TOKEN
 from gateway.app import running
+from gateway.assets import load_assets
 from gateway.settings import GatewaySettings
 
 
@@ -49,6 +51,36 @@ async def test_the_stylesheet_is_kept_for_good_at_its_own_address(browser: Any) 
     for other in ("/static/app.css", "/static/app.css?v=old"):
         assert (await browser.get(other)).headers["Cache-Control"] == "no-cache"
     assert (await browser.get("/static/app.py")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("gzip, deflate, br", "gzip"),
+        ("br, gzip;q=0.5", "gzip"),
+        ("gzip;q=0, identity", None),
+        ("identity", None),
+        ("", None),
+    ],
+)
+async def test_static_files_are_compressed_for_whoever_takes_that(
+    client: Any, accepted: str, encoding: str | None
+) -> None:
+    answer = await client.get("/static/htmx.js", headers={"Accept-Encoding": accepted})
+    assert answer.headers.get("Content-Encoding") == encoding
+    assert answer.headers["Vary"] == "Accept-Encoding"
+    assert answer.headers["Content-Type"].startswith("text/javascript")
+    sent, text = int(answer.headers["Content-Length"]), await answer.text()
+    assert "htmx" in text
+    assert (sent < len(text) / 2) == (encoding == "gzip")
+
+
+async def test_files_of_npm_that_are_missing_are_named_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setattr("gateway.assets.files", lambda _package: tmp_path)
+    with pytest.raises(StartupError, match=r"vendor/simple\.min\.css.*make setup"):
+        load_assets()
 
 
 async def test_a_fault_shows_its_id_and_no_detail(

@@ -60,21 +60,12 @@ _COLUMNS = (_TABLE.symbol, _TABLE.create_time, _TABLE.list_id, _TABLE.note, _TAB
 _IN_LIST = and_(_TABLE.account_id == bindparam("account"), _TABLE.list_id == bindparam("watchlist"))
 _ROW = and_(_IN_LIST, _TABLE.symbol == bindparam("named"))
 _END = select(func.coalesce(func.max(_TABLE.position) + 1, 0)).where(_IN_LIST).scalar_subquery()
-_COUNT = (
-    select(func.count()).select_from(subscriptions).where(_TABLE.account_id == bindparam("account"))
-)
 _MOVE = subscriptions.update().where(_ROW).values(position=bindparam("to"))
 
 
 def _of(held: Held, watchlist: Watchlist, symbol: str | None = None) -> dict[str, str]:
     named = {} if symbol is None else {"named": symbol}
     return {"account": held.account_id, "watchlist": watchlist.list_id, **named}
-
-
-def count(connection: Connection, held: Held) -> int:
-    """How many subscriptions the account has, in all lists."""
-    number: int = connection.execute(_COUNT, {"account": held.account_id}).scalar_one()
-    return number
 
 
 def find(
@@ -120,7 +111,7 @@ def add(
         there = find(connection, held, watchlist, wanted.symbol)
         assert there is not None, "what conflicts is held"  # noqa: S101
         return there, False
-    if count(connection, held) > MAX_SUBSCRIPTIONS:
+    if held.count >= MAX_SUBSCRIPTIONS:
         raise TooManySubscriptionsError(MAX_SUBSCRIPTIONS)
     if wanted.position is not None:
         _make_room(connection, held, watchlist, Subscription(*made))

@@ -269,7 +269,7 @@ def _import(
     connection: Connection, held: Held, watchlist: Watchlist, asked: Sequence[Asked], now: datetime
 ) -> tuple[list[ImportOutcome], bool]:
     there = {each.symbol for each in subscription_rows.in_list(connection, held, watchlist)}
-    left = MAX_SUBSCRIPTIONS - subscription_rows.count(connection, held)
+    left = MAX_SUBSCRIPTIONS - held.count
     outcomes: list[ImportOutcome] = []
     adding: list[Wanted] = []
     for each in asked:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from foretick_rpc.database import insert
 from subscription_svc.account_rows import lock_account
@@ -18,7 +18,7 @@ from subscription_svc.refusals import (
     WatchlistNameTakenError,
     WatchlistNotFoundError,
 )
-from subscription_svc.schema import watchlists
+from subscription_svc.schema import subscriptions, watchlists
 
 MAX_WATCHLISTS = 20  # an account
 MAX_POSITION = 1_000_000  # that can be asked for
@@ -42,11 +42,15 @@ def first_watchlist(account_id: str) -> Watchlist:
 
 
 class Held:
-    """The lists of an account, which nobody else changes until the end of the transaction."""
+    """The lists of an account, which nobody else changes until the end of the transaction.
 
-    def __init__(self, account_id: str, lists: Sequence[Watchlist]) -> None:
+    `count` says how many subscriptions were in all of them at its beginning.
+    """
+
+    def __init__(self, account_id: str, lists: Sequence[Watchlist], count: int) -> None:
         self.account_id = account_id
         self.lists = lists
+        self.count = count
 
     def get(self, list_id: str) -> Watchlist:
         """The list of an id, the first for an empty one. Raises WatchlistNotFoundError."""
@@ -58,8 +62,14 @@ class Held:
         raise WatchlistNotFoundError
 
 
+_COUNT = (
+    select(func.count())
+    .select_from(subscriptions)
+    .where(subscriptions.c.account_id == bindparam("account_id"))
+    .scalar_subquery()
+)
 _LISTS = (
-    select(_TABLE.list_id, _TABLE.name, _TABLE.position)
+    select(_TABLE.list_id, _TABLE.name, _TABLE.position, _COUNT)
     .where(_TABLE.account_id == bindparam("account_id"))
     .order_by(_TABLE.position, _TABLE.list_id)
 )
@@ -72,11 +82,11 @@ def hold(connection: Connection, account_id: str) -> Held:
     """
     lock_account(connection, account_id)
     rows = connection.execute(_LISTS, {"account_id": account_id}).all()
-    lists = [Watchlist(*row) for row in rows]
-    if not lists:
-        lists = [first_watchlist(account_id)]
-        _insert(connection, account_id, lists[0])
-    return Held(account_id, lists)
+    if not rows:
+        first = first_watchlist(account_id)
+        _insert(connection, account_id, first)
+        return Held(account_id, [first], 0)
+    return Held(account_id, [Watchlist(*row[:3]) for row in rows], rows[0][3])
 
 
 def create(

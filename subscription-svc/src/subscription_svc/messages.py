@@ -41,7 +41,13 @@ _CODES: dict[type[refusals.RefusalError], StatusCode] = {
     refusals.AccountNotFoundError: StatusCode.NOT_FOUND,
     refusals.DeviceNotFoundError: StatusCode.NOT_FOUND,
     refusals.NotSubscribedError: StatusCode.NOT_FOUND,
+    refusals.WatchlistNotFoundError: StatusCode.NOT_FOUND,
+    refusals.WatchlistNameTakenError: StatusCode.ALREADY_EXISTS,
+    refusals.WatchlistExistsError: StatusCode.ALREADY_EXISTS,
+    refusals.AlreadySubscribedError: StatusCode.ALREADY_EXISTS,
     refusals.LastAdministratorError: StatusCode.FAILED_PRECONDITION,
+    refusals.LastWatchlistError: StatusCode.FAILED_PRECONDITION,
+    refusals.TooManyWatchlistsError: StatusCode.FAILED_PRECONDITION,
     refusals.TooManySubscriptionsError: StatusCode.FAILED_PRECONDITION,
 }
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from subscription_svc import audit, events, invitations, schema, sign_ins, subscriptions
+from subscription_svc import audit, events, invitations, schema, sign_ins, subscription_rows
 from subscription_svc.account_rows import (
     Account,
     Credentials,
@@ -216,7 +216,7 @@ def _delete(connection: Connection, account: Account, now: datetime) -> None:
 def _everything(connection: Connection, account: Account, now: datetime) -> dict[str, object]:
     account_id = account.account_id
     devices = sign_ins.list_devices(connection, account_id)
-    followed = subscriptions.list_all(connection, {account_id})[account_id]
+    followed = subscription_rows.list_all(connection, {account_id})[account_id]
     invited = invitations.list_usable(connection, now, inviter_id=account_id)
     return {
         "account": {
@@ -227,9 +227,17 @@ def _everything(connection: Connection, account: Account, now: datetime) -> dict
         },
         "sign_ins": [_device(device) for device in devices],
         "audit_log": [_audit_event(event) for event in audit.list_events(connection, account_id)],
+        "watchlists": [
+            {"list_id": each.list_id, "name": each.name} for each in followed.watchlists
+        ],
         "subscriptions": [
-            {"symbol": each.symbol, "create_time": each.create_time.isoformat()}
-            for each in followed
+            {
+                "list_id": each.list_id,
+                "symbol": each.symbol,
+                "note": each.note,
+                "create_time": each.create_time.isoformat(),
+            }
+            for each in followed.subscriptions
         ],
         "invitations": [
             {

@@ -153,6 +153,56 @@ class NotSubscribedError(RefusalError):
         super().__init__(f"{symbol} is not among the subscriptions.")
 
 
+class AlreadySubscribedError(RefusalError):
+    """The list that a subscription was to be moved to has the symbol too."""
+
+    reason = "ALREADY_SUBSCRIBED"
+
+    def __init__(self, symbol: str, name: str) -> None:
+        super().__init__(f"{symbol} is in the list {name} already.")
+
+
+class WatchlistNotFoundError(RefusalError):
+    """The account has no such list."""
+
+    reason = "WATCHLIST_NOT_FOUND"
+    message = "There is no such list."
+
+
+class WatchlistNameTakenError(RefusalError):
+    """Another list of the account has the name."""
+
+    reason = "WATCHLIST_NAME_TAKEN"
+    field = "name"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is already a list with the name {name}.")
+
+
+class WatchlistExistsError(RefusalError):
+    """A list of the id is there, with another name."""
+
+    reason = "WATCHLIST_EXISTS"
+    field = "list_id"
+    message = "There is already a list of this id, with another name."
+
+
+class LastWatchlistError(RefusalError):
+    """The account has no other list."""
+
+    reason = "LAST_WATCHLIST"
+    message = "This is the only list. Make another one first."
+
+
+class TooManyWatchlistsError(RefusalError):
+    """The account has as many lists as it may."""
+
+    reason = "TOO_MANY_WATCHLISTS"
+
+    def __init__(self, allowed: int) -> None:
+        super().__init__(f"An account can have at most {allowed} lists. Delete one first.")
+
+
 class TooManySubscriptionsError(RefusalError):
     """The account follows as many symbols as it may."""
 

@@ -9,6 +9,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -85,13 +86,35 @@ sign_ins = Table(
     Index("ix_sign_ins_account_id", "account_id"),
 )
 
+# An id is unique within an account: whatever names a list names its account first.
+watchlists = Table(
+    "watchlists",
+    metadata,
+    _account_id(),
+    Column("list_id", String(32), nullable=False),  # uuid4, hex; of the first the account's own
+    Column("name", String(60), nullable=False),
+    Column("name_key", String, nullable=False),  # case-folded
+    Column("position", Integer, nullable=False),
+    PrimaryKeyConstraint("account_id", "list_id"),
+    UniqueConstraint("account_id", "name_key", name="uq_watchlists_name_key"),
+)
+
 subscriptions = Table(
     "subscriptions",
     metadata,
-    _account_id(),
+    Column("account_id", String(32), nullable=False),
+    Column("list_id", String(32), nullable=False),
     Column("symbol", String(32), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("note", String(500), nullable=False),
     Column("create_time", UtcTime, nullable=False),
-    PrimaryKeyConstraint("account_id", "symbol"),
+    PrimaryKeyConstraint("account_id", "list_id", "symbol"),
+    ForeignKeyConstraint(
+        ["account_id", "list_id"],
+        ["watchlists.account_id", "watchlists.list_id"],
+        name="fk_subscriptions_list_id",
+        ondelete="CASCADE",
+    ),
 )
 
 # What was done with accounts, and what failed: its owners read it, and attempts are counted in it.

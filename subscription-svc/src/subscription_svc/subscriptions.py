@@ -1,51 +1,83 @@
-"""Who follows which symbols."""
+"""Who follows which symbols, in which lists."""
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from enum import StrEnum, auto
 from typing import TypeVar
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
-from foretick_rpc.database import insert
 from foretick_rpc.symbols import parse_symbol
-from subscription_svc import events, schema
-from subscription_svc.account_rows import lock_account
+from subscription_svc import events, subscription_rows, watchlist_rows
 from subscription_svc.admission import Admission
 from subscription_svc.events import AccountEvent, EventKind
+from subscription_svc.list_texts import parse_name, parse_note
 from subscription_svc.refusals import (
     AccountNotFoundError,
     FieldInvalidError,
     NotSubscribedError,
+    RefusalError,
     SignInInvalidError,
     TooManySubscriptionsError,
 )
 from subscription_svc.sign_ins import Caller, Clock, SignInKey
+from subscription_svc.subscription_rows import MAX_SUBSCRIPTIONS, Followed, Subscription, Wanted
+from subscription_svc.watchlist_rows import Held, Watchlist
 
-MAX_SUBSCRIPTIONS = 500  # an account
 MAX_KEYS = 200  # a batch
+MAX_ITEMS = 500  # an import
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
-_TABLE = schema.subscriptions
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Subscription:
-    """One symbol that an account follows."""
-
-    symbol: str
-    create_time: datetime
+_LIST_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
 class SubscriptionList:
-    """The answer for one key: a list, or the reason why there is none."""
+    """The answer for one key: what the account follows, or the reason why that is not said."""
 
     key: SignInKey
     caller: Caller | None = None
-    subscriptions: tuple[Subscription, ...] = ()
+    followed: Followed = Followed((), ())  # noqa: RUF009 - frozen
     error_reason: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What somebody wants to follow, as it was said; since now, at the end, if it was not."""
+
+    symbol: str
+    note: str = ""
+    create_time: datetime | None = None
+    position: int | None = None
+
+
+class ImportResult(StrEnum):
+    """What became of a symbol that was to be imported."""
+
+    ADDED = auto()
+    ALREADY_THERE = auto()
+    REFUSED = auto()
+
+
+@dataclass(frozen=True)
+class ImportOutcome:
+    """The same with the symbol, and the reason where it was refused."""
+
+    symbol: str
+    result: ImportResult
+    refusal: RefusalError | None = None
+
+
+def checked(asked: Asked, now: datetime) -> Wanted:
+    """What is asked for, in one spelling. Raises FieldInvalidError."""
+    since = now if asked.create_time is None else asked.create_time
+    if not EARLIEST <= since <= now:
+        raise FieldInvalidError("create_time", "It must not be before 1970, nor in the future.")
+    watchlist_rows.check_position(asked.position)
+    return Wanted(_symbol(asked.symbol), parse_note(asked.note), since, asked.position)
 
 
 def _symbol(text: str) -> str:
@@ -55,90 +87,147 @@ def _symbol(text: str) -> str:
         raise FieldInvalidError("symbol", str(error)) from error
 
 
-def add(
-    connection: Connection, account_id: str, symbol: str, now: datetime
-) -> tuple[Subscription, bool]:
-    """Makes the row unless it is there; True where it was made.
-
-    Raises TooManySubscriptionsError, which must roll the transaction back.
-    """
-    lock_account(connection, account_id)  # one change of a list after the other
-    made = connection.execute(
-        insert(connection, _TABLE)
-        .values(account_id=account_id, symbol=symbol, create_time=now)
-        .on_conflict_do_nothing()
-        .returning(_TABLE.c.create_time)
-    ).scalar_one_or_none()
-    if made is None:
-        since = connection.execute(
-            select(_TABLE.c.create_time).where(
-                _TABLE.c.account_id == account_id, _TABLE.c.symbol == symbol
-            )
-        ).scalar_one()
-        return Subscription(symbol, since), False
-    followed = connection.execute(
-        select(func.count()).select_from(_TABLE).where(_TABLE.c.account_id == account_id)
-    ).scalar_one()
-    if followed > MAX_SUBSCRIPTIONS:
-        raise TooManySubscriptionsError(MAX_SUBSCRIPTIONS)
-    return Subscription(symbol, made), True
-
-
-def remove(connection: Connection, account_id: str, symbol: str) -> None:
-    """Deletes the row. Raises NotSubscribedError."""
-    lock_account(connection, account_id)
-    deleted = connection.execute(
-        _TABLE.delete().where(_TABLE.c.account_id == account_id, _TABLE.c.symbol == symbol)
-    )
-    if deleted.rowcount == 0:
-        raise NotSubscribedError(symbol)
-
-
-def list_all(
-    connection: Connection, account_ids: Collection[str]
-) -> dict[str, tuple[Subscription, ...]]:
-    """What each of the accounts follows, oldest first, in one statement."""
-    rows = connection.execute(
-        select(_TABLE)
-        .where(_TABLE.c.account_id.in_(account_ids))
-        .order_by(_TABLE.c.create_time, _TABLE.c.symbol)
-    )
-    lists: defaultdict[str, list[Subscription]] = defaultdict(list)
-    for row in rows:
-        lists[row.account_id].append(Subscription(row.symbol, row.create_time))
-    return {account_id: tuple(lists[account_id]) for account_id in account_ids}
-
-
 class Subscriptions:
-    """What SubscriptionService does."""
+    """What SubscriptionService does. All of it raises SignInInvalidError and FieldInvalidError."""
 
     def __init__(self, admission: Admission, now: Clock) -> None:
         self._admission = admission
         self._now = now
 
-    async def add(self, key: SignInKey, symbol: str) -> tuple[Subscription, bool]:
-        """Follows a symbol; False where the account did already.
+    async def add(self, key: SignInKey, list_id: str, asked: Asked) -> tuple[Subscription, bool]:
+        """Follows a symbol; False where the list has it already.
 
-        Raises SignInInvalidError, FieldInvalidError, TooManySubscriptionsError.
+        Raises WatchlistNotFoundError, TooManySubscriptionsError.
         """
 
-        def work(connection: Connection, caller: Caller) -> tuple[Subscription, bool]:
-            now = self._now()
-            added, created = add(connection, caller.account.account_id, _symbol(symbol), now)
-            if created:
-                events.append(connection, [_changed(caller)], now)
-            return added, created
+        def work(connection: Connection, held: Held) -> tuple[tuple[Subscription, bool], bool]:
+            wanted = checked(asked, self._now())
+            made = subscription_rows.add(connection, held, held.get(list_id), wanted)
+            return made, made[1]
 
         return await self._write(key, work)
 
-    async def remove(self, key: SignInKey, symbol: str) -> None:
-        """Stops following. Raises SignInInvalidError, FieldInvalidError, NotSubscribedError."""
+    async def remove(self, key: SignInKey, list_id: str, symbol: str) -> list[Subscription]:
+        """Stops following in a list, or in all where none is named; what was removed.
 
-        def work(connection: Connection, caller: Caller) -> None:
-            remove(connection, caller.account.account_id, _symbol(symbol))
-            events.append(connection, [_changed(caller)], self._now())
+        Raises WatchlistNotFoundError, NotSubscribedError.
+        """
 
-        await self._write(key, work)
+        def work(connection: Connection, held: Held) -> tuple[list[Subscription], bool]:
+            lists = [held.get(list_id)] if list_id else held.lists
+            return subscription_rows.remove(connection, held, lists, _symbol(symbol)), True
+
+        return await self._write(key, work)
+
+    async def update(
+        self, key: SignInKey, list_id: str, symbol: str, *, note: str | None, to_list_id: str
+    ) -> Subscription:
+        """Changes a note, or moves to the end of another list; the subscription as it is then.
+
+        Raises WatchlistNotFoundError, NotSubscribedError, AlreadySubscribedError.
+        """
+
+        def work(connection: Connection, held: Held) -> tuple[Subscription, bool]:
+            source, named = held.get(list_id), _symbol(symbol)
+            target = held.get(to_list_id) if to_list_id else source
+            there = subscription_rows.find(connection, held, source, named)
+            if there is None:  # moved already, when this is asked again
+                source = target
+                there = subscription_rows.find(connection, held, target, named)
+            if there is None:
+                raise NotSubscribedError(named)
+            before = there
+            if note is not None:
+                there = subscription_rows.set_note(
+                    connection, held, source, there, parse_note(note)
+                )
+            if source != target:
+                there = subscription_rows.move(connection, held, there, source, target)
+            return there, there != before
+
+        return await self._write(key, work)
+
+    async def reorder(self, key: SignInKey, list_id: str, symbols: Sequence[str]) -> list[str]:
+        """Puts a list in another order; all of its symbols.
+
+        Raises WatchlistNotFoundError, NotSubscribedError.
+        """
+
+        def work(connection: Connection, held: Held) -> tuple[list[str], bool]:
+            order = [_symbol(each) for each in symbols]
+            return subscription_rows.reorder(connection, held, held.get(list_id), order)
+
+        return await self._write(key, work)
+
+    async def import_all(
+        self, key: SignInKey, list_id: str, asked: Sequence[Asked]
+    ) -> list[ImportOutcome]:
+        """Follows many; what became of each, in order.
+
+        Raises WatchlistNotFoundError.
+        """
+
+        def work(connection: Connection, held: Held) -> tuple[list[ImportOutcome], bool]:
+            if not 1 <= len(asked) <= MAX_ITEMS:
+                raise FieldInvalidError(
+                    "items", f"1 to {MAX_ITEMS} can be imported at once, not {len(asked)}."
+                )
+            return _import(connection, held, held.get(list_id), asked, self._now())
+
+        return await self._write(key, work)
+
+    async def create_list(
+        self, key: SignInKey, name: str, list_id: str, position: int | None
+    ) -> tuple[Watchlist, bool]:
+        """Makes a list; False where it is there already.
+
+        Raises WatchlistExistsError, WatchlistNameTakenError, TooManyWatchlistsError.
+        """
+
+        def work(connection: Connection, held: Held) -> tuple[tuple[Watchlist, bool], bool]:
+            if list_id and not _LIST_ID.fullmatch(list_id):
+                raise FieldInvalidError("list_id", "An id has 32 of the characters 0-9 a-f.")
+            made = watchlist_rows.create(connection, held, parse_name(name), list_id, position)
+            return made, made[1]
+
+        return await self._write(key, work)
+
+    async def rename_list(self, key: SignInKey, list_id: str, name: str) -> Watchlist:
+        """Gives a list another name. Raises WatchlistNotFoundError, WatchlistNameTakenError."""
+
+        def work(connection: Connection, held: Held) -> tuple[Watchlist, bool]:
+            return watchlist_rows.rename(connection, held, held.get(list_id), parse_name(name))
+
+        return await self._write(key, work)
+
+    async def delete_list(
+        self, key: SignInKey, list_id: str
+    ) -> tuple[Watchlist, list[Subscription]]:
+        """Deletes a list; what it was and what was in it.
+
+        Raises WatchlistNotFoundError, LastWatchlistError.
+        """
+
+        def work(
+            connection: Connection, held: Held
+        ) -> tuple[tuple[Watchlist, list[Subscription]], bool]:
+            if not list_id:  # nobody means "the first" when deleting
+                raise FieldInvalidError("list_id", "Say which list.")
+            watchlist = held.get(list_id)
+            inside = subscription_rows.in_list(connection, held, watchlist)
+            watchlist_rows.delete(connection, held, watchlist)
+            return (watchlist, inside), True
+
+        return await self._write(key, work)
+
+    async def reorder_lists(self, key: SignInKey, list_ids: Sequence[str]) -> list[Watchlist]:
+        """Puts the lists in another order; all of them. Raises WatchlistNotFoundError."""
+
+        def work(connection: Connection, held: Held) -> tuple[list[Watchlist], bool]:
+            lists = watchlist_rows.reorder(connection, held, list_ids)
+            return lists, lists != held.lists
+
+        return await self._write(key, work)
 
     async def batch_list(self, keys: Sequence[SignInKey]) -> list[SubscriptionList]:
         """One answer for each key, in order; two statements in all. Raises FieldInvalidError."""
@@ -148,7 +237,7 @@ class Subscriptions:
             )
         callers, lists = await self._admission.read_many(
             keys,
-            lambda connection, callers: list_all(
+            lambda connection, callers: subscription_rows.list_all(
                 connection, {caller.account.account_id for caller in callers}
             ),
         )
@@ -159,12 +248,43 @@ class Subscriptions:
             for key in keys
         ]
 
-    async def _write(self, key: SignInKey, work: Callable[[Connection, Caller], T]) -> T:
+    async def _write(self, key: SignInKey, work: Callable[[Connection, Held], tuple[T, bool]]) -> T:
+        """Runs work on the account's lists; what it answers, and told to others if it changed."""
+
+        def held(connection: Connection, caller: Caller) -> T:
+            account_id = caller.account.account_id
+            answer, changed = work(connection, watchlist_rows.hold(connection, account_id))
+            if changed:
+                event = AccountEvent(EventKind.SUBSCRIPTIONS_CHANGED, account_id)
+                events.append(connection, [event], self._now())
+            return answer
+
         try:
-            return await self._admission.write(key, work)
+            return await self._admission.write(key, held)
         except AccountNotFoundError:  # deleted since the sign-in was checked
             raise SignInInvalidError from None
 
 
-def _changed(caller: Caller) -> AccountEvent:
-    return AccountEvent(EventKind.SUBSCRIPTIONS_CHANGED, caller.account.account_id)
+def _import(
+    connection: Connection, held: Held, watchlist: Watchlist, asked: Sequence[Asked], now: datetime
+) -> tuple[list[ImportOutcome], bool]:
+    there = {each.symbol for each in subscription_rows.in_list(connection, held, watchlist)}
+    left = MAX_SUBSCRIPTIONS - held.count
+    outcomes: list[ImportOutcome] = []
+    adding: list[Wanted] = []
+    for each in asked:
+        try:
+            wanted = checked(each, now)
+            if wanted.symbol in there:
+                outcomes.append(ImportOutcome(wanted.symbol, ImportResult.ALREADY_THERE))
+                continue
+            if len(adding) >= left:
+                raise TooManySubscriptionsError(MAX_SUBSCRIPTIONS)
+        except (FieldInvalidError, TooManySubscriptionsError) as refusal:
+            outcomes.append(ImportOutcome(each.symbol, ImportResult.REFUSED, refusal))
+        else:
+            there.add(wanted.symbol)
+            adding.append(wanted)
+            outcomes.append(ImportOutcome(wanted.symbol, ImportResult.ADDED))
+    subscription_rows.add_all(connection, held, watchlist, adding)
+    return outcomes, bool(adding)

@@ -193,7 +193,9 @@ async def test_all_that_is_kept_is_exported(stubs: Any, clock: Any) -> None:
     made = await stubs.register(client=DESK)
     key = made.sign_in.key
     await stubs.register("bob@x.test")
-    await stubs.subscriptions.AddSubscription(pb.AddSubscriptionRequest(key=key, symbol="AAPL"))
+    await stubs.subscriptions.AddSubscription(
+        pb.AddSubscriptionRequest(key=key, symbol="AAPL", note="apples")
+    )
     await stubs.administration.CreateInvitation(
         pb.CreateInvitationRequest(key=key, email="eve@x.test")
     )
@@ -206,7 +208,11 @@ async def test_all_that_is_kept_is_exported(stubs: Any, clock: Any) -> None:
         "create_time": now,
         "administrator": True,
     }
-    assert document["subscriptions"] == [{"symbol": "AAPL", "create_time": now}]
+    first = made.account.account_id
+    assert document["watchlists"] == [{"list_id": first, "name": "Watchlist"}]
+    assert document["subscriptions"] == [
+        {"list_id": first, "symbol": "AAPL", "note": "apples", "create_time": now}
+    ]
     [device] = document["sign_ins"]
     assert device["device_id"] == made.sign_in.device_id
     assert (device["address"], device["user_agent"]) == ("192.0.2.7", "Desk")
@@ -242,6 +248,7 @@ async def test_a_deleted_account_leaves_nothing_that_names_it(
             "accounts",
             "sign_ins",
             "subscriptions",
+            "watchlists",
             "audit_events",
             "password_resets",
             "invitations",

@@ -40,6 +40,9 @@ def plausible(request_type: Any, key: pb.SignInKey) -> Any:
         "new_password": "another horse",
         "email": "new@x.test",
         "symbol": "AAPL",
+        "list_id": key.account_id,
+        "name": "Tech",
+        "items": [pb.ImportItem(symbol="AAPL")],
     }
     fields = request_type.DESCRIPTOR.fields_by_name
     return request_type(key=key, **{name: value for name, value in given.items() if name in fields})
@@ -47,7 +50,7 @@ def plausible(request_type: Any, key: pb.SignInKey) -> Any:
 
 def test_there_are_calls_to_ask() -> None:
     methods = [method for _, method, _ in keyed_methods()]
-    assert len(methods) == 16
+    assert len(methods) == 23
     assert {"AddSubscription", "DeleteAccount", "ListAccounts"} <= set(methods)
 
 

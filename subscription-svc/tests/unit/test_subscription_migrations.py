@@ -9,9 +9,11 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from foretick_rpc.database import migrate, open_database
-from subscription_svc import sign_ins, subscriptions
+from subscription_svc import sign_ins
 from subscription_svc.account_rows import list_accounts
 from subscription_svc.sign_ins import SignInKey
+from subscription_svc.subscription_rows import Subscription, list_all
+from subscription_svc.watchlist_rows import Watchlist
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 
@@ -37,9 +39,17 @@ def make_0001(connection: Connection) -> None:
         for statement in (
             "INSERT INTO accounts VALUES (:name, :name, :name, 'hash', :began)",
             "INSERT INTO sign_ins VALUES (:hash, :name, :began, :began, :ends, NULL)",
-            "INSERT INTO subscriptions VALUES (:name, 'AAPL', :began)",
         ):
             connection.execute(text(statement), values)
+        for minutes, symbol in enumerate(("XOM", "AAPL", "KO")[days:]):
+            connection.execute(
+                text("INSERT INTO subscriptions VALUES (:name, :symbol, :since)"),
+                {
+                    "name": name,
+                    "symbol": symbol,
+                    "since": stored(NOW - timedelta(days=days, minutes=-minutes)),
+                },
+            )
 
 
 async def test_nobody_is_lost_and_the_eldest_is_the_administrator(database_url: str) -> None:
@@ -63,8 +73,11 @@ async def test_nobody_is_lost_and_the_eldest_is_the_administrator(database_url: 
         keys = [SignInKey(name, name) for name in ("ann", "bob")]
         callers = await database.read(lambda connection: sign_ins.check(connection, keys, NOW))
         assert [callers[key].remembered for key in keys] == [True, True]
-        lists = await database.read(lambda c: subscriptions.list_all(c, {"ann", "bob"}))
-        assert {name: [each.symbol for each in followed] for name, followed in lists.items()} == {
-            "ann": ["AAPL"],
-            "bob": ["AAPL"],
-        }
+        lists = await database.read(lambda c: list_all(c, {"ann", "bob"}))
+        for name, symbols in (("bob", ["XOM", "AAPL", "KO"]), ("ann", ["AAPL", "KO"])):
+            assert lists[name].watchlists == (Watchlist(name, "Watchlist", 0),)
+            since = NOW - timedelta(days=name == "ann")
+            assert lists[name].subscriptions == tuple(
+                Subscription(symbol, since + timedelta(minutes=n), name, "", n)
+                for n, symbol in enumerate(symbols)
+            )

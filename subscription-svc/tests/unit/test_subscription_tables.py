@@ -12,7 +12,7 @@ from sqlalchemy.pool import StaticPool
 
 from foretick_rpc.database import Database, migrate, open_database
 from foretick_rpc.testing import schema_differences
-from subscription_svc import audit, pruning, schema, sign_ins, subscriptions
+from subscription_svc import audit, pruning, schema, sign_ins, subscription_rows
 from subscription_svc.account_rows import (
     find_credentials,
     insert_account,
@@ -29,7 +29,9 @@ from subscription_svc.refusals import (
     TooManySubscriptionsError,
 )
 from subscription_svc.sign_ins import SignInKey
+from subscription_svc.subscription_rows import Subscription, Wanted
 from subscription_svc.subscriptions import Subscriptions
+from subscription_svc.watchlist_rows import hold
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 
@@ -68,6 +70,18 @@ def noting_statements() -> Iterator[list[str]]:
 def make_account(connection: Connection, name: str = "ann", now: datetime = NOW) -> str:
     address = EmailAddress(f"{name}@x.test", f"{name}@x.test")
     return insert_account(connection, address, "hash", now).account_id
+
+
+def add(
+    connection: Connection, account_id: str, symbol: str, now: datetime
+) -> tuple[Subscription, bool]:
+    held = hold(connection, account_id)
+    return subscription_rows.add(connection, held, held.get(""), Wanted(symbol, "", now))
+
+
+def remove(connection: Connection, account_id: str, symbol: str) -> list[Subscription]:
+    held = hold(connection, account_id)
+    return subscription_rows.remove(connection, held, held.lists, symbol)
 
 
 def test_times_come_back_aware_and_in_utc(connection: Connection) -> None:
@@ -150,28 +164,27 @@ def test_use_is_due_for_recording_after_a_minute(
 def test_subscriptions_of_an_account(connection: Connection) -> None:
     ann, bob = make_account(connection), make_account(connection, "bob")
     for minutes, symbol in enumerate(("XOM", "AAPL", "XOM", "KO")):
-        subscriptions.add(connection, ann, symbol, NOW + timedelta(minutes=minutes))
-    subscriptions.add(connection, bob, "AAPL", NOW)
-    subscriptions.remove(connection, ann, "AAPL")
+        add(connection, ann, symbol, NOW + timedelta(minutes=minutes))
+    add(connection, bob, "AAPL", NOW)
+    assert [each.symbol for each in remove(connection, ann, "AAPL")] == ["AAPL"]
     with pytest.raises(NotSubscribedError):
-        subscriptions.remove(connection, ann, "AAPL")
-    lists = subscriptions.list_all(connection, {ann, bob})
-    assert {owner: [s.symbol for s in followed] for owner, followed in lists.items()} == {
-        ann: ["XOM", "KO"],
-        bob: ["AAPL"],
-    }
-    assert lists[ann][0].create_time == NOW
+        remove(connection, ann, "AAPL")
+    lists = subscription_rows.list_all(connection, {ann, bob})
+    assert {
+        owner: [each.symbol for each in followed.subscriptions] for owner, followed in lists.items()
+    } == {ann: ["XOM", "KO"], bob: ["AAPL"]}
+    assert lists[ann].subscriptions[0].create_time == NOW
 
 
 def test_the_limit_is_per_account(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subscriptions, "MAX_SUBSCRIPTIONS", 2)
+    monkeypatch.setattr(subscription_rows, "MAX_SUBSCRIPTIONS", 2)
     ann, bob = make_account(connection), make_account(connection, "bob")
     for owner in (ann, bob):
         for symbol in ("A", "B"):
-            assert subscriptions.add(connection, owner, symbol, NOW)[1]
-    assert not subscriptions.add(connection, ann, "B", NOW)[1]
+            assert add(connection, owner, symbol, NOW)[1]
+    assert not add(connection, ann, "B", NOW)[1]
     with pytest.raises(TooManySubscriptionsError, match="at most 2"):
-        subscriptions.add(connection, ann, "C", NOW)
+        add(connection, ann, "C", NOW)
 
 
 def test_the_oldest_of_too_many_events_of_an_account_go(
@@ -200,13 +213,14 @@ async def test_times_come_back_the_same_from_a_database(database: Database) -> N
 
     def keep(connection: Connection) -> tuple[str, datetime]:
         account_id = make_account(connection, now=local)
-        return account_id, subscriptions.add(connection, account_id, "AAPL", local)[0].create_time
+        return account_id, add(connection, account_id, "AAPL", local)[0].create_time
 
     account_id, returned = await database.write(keep)
     found = await database.read(lambda connection: find_credentials(connection, "ann@x.test"))
     assert found is not None
-    listed = await database.read(lambda c: subscriptions.list_all(c, {account_id})[account_id])
-    for time in (returned, found.account.create_time, listed[0].create_time):
+    listed = await database.read(lambda c: subscription_rows.list_all(c, {account_id}))
+    [followed] = listed[account_id].subscriptions
+    for time in (returned, found.account.create_time, followed.create_time):
         assert time == local
         assert time.tzinfo is UTC
 
@@ -220,13 +234,13 @@ async def test_a_batch_takes_two_statements_whatever_its_size(database: Database
         for n in range(200):
             account_id = make_account(connection, f"u{n}")
             keys.append(sign_ins.begin(connection, account_id, NOW).key)
-            subscriptions.add(connection, account_id, f"S{n}", NOW)
+            add(connection, account_id, f"S{n}", NOW)
         return keys
 
     keys = await database.write(fill)
     with noting_statements() as statements:
         answers = await Subscriptions(Admission(database, now), now).batch_list(keys)
-    assert [[s.symbol for s in answer.subscriptions] for answer in answers] == [
+    assert [[s.symbol for s in answer.followed.subscriptions] for answer in answers] == [
         [f"S{n}"] for n in range(200)
     ]
     assert statements == ["SELECT", "SELECT"]

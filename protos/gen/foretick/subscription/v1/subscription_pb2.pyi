@@ -164,6 +164,34 @@ ACCOUNT_EVENT_KIND_ACCOUNT_CHANGED: AccountEventKind.ValueType  # 5
 """Fields of Account have changed."""
 Global___AccountEventKind: _TypeAlias = AccountEventKind  # noqa: Y015
 
+class _ImportResult:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ImportResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImportResult.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    IMPORT_RESULT_UNSPECIFIED: _ImportResult.ValueType  # 0
+    """Not said."""
+    IMPORT_RESULT_ADDED: _ImportResult.ValueType  # 1
+    """It is followed from now on."""
+    IMPORT_RESULT_ALREADY_THERE: _ImportResult.ValueType  # 2
+    """It was in the list already, and stays as it is."""
+    IMPORT_RESULT_REFUSED: _ImportResult.ValueType  # 3
+    """It is not followed."""
+
+class ImportResult(_ImportResult, metaclass=_ImportResultEnumTypeWrapper):
+    """What became of a symbol that was to be imported."""
+
+IMPORT_RESULT_UNSPECIFIED: ImportResult.ValueType  # 0
+"""Not said."""
+IMPORT_RESULT_ADDED: ImportResult.ValueType  # 1
+"""It is followed from now on."""
+IMPORT_RESULT_ALREADY_THERE: ImportResult.ValueType  # 2
+"""It was in the list already, and stays as it is."""
+IMPORT_RESULT_REFUSED: ImportResult.ValueType  # 3
+"""It is not followed."""
+Global___ImportResult: _TypeAlias = ImportResult  # noqa: Y015
+
 @_typing.final
 class SignInKey(_message.Message):
     """On whose behalf a call is made; it is checked in every call that carries it."""
@@ -463,6 +491,38 @@ class AccountEvent(_message.Message):
 Global___AccountEvent: _TypeAlias = AccountEvent  # noqa: Y015
 
 @_typing.final
+class Watchlist(_message.Message):
+    """A named list of an account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    list_id: _builtins.str
+    """Its id: 32 lower-case hex digits, unique among those of the account."""
+    name: _builtins.str
+    """Its name: 1 to 60 characters after NFKC normalisation, none of them a control character, unique
+    among those of the account, whatever the case.
+    """
+    position: _builtins.int
+    """Smaller ones come first; gaps mean nothing."""
+    def __init__(
+        self,
+        *,
+        list_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        position: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["list_id", b"list_id", "name", b"name", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Watchlist: _TypeAlias = Watchlist  # noqa: Y015
+
+@_typing.final
 class Subscription(_message.Message):
     """One symbol that an account follows."""
 
@@ -470,8 +530,19 @@ class Subscription(_message.Message):
 
     SYMBOL_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    LIST_ID_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol."""
+    list_id: _builtins.str
+    """The list that it is in."""
+    note: _builtins.str
+    """What the account wrote beside it: at most 500 characters after NFC normalisation, none of them a
+    control character but the newline.
+    """
+    position: _builtins.int
+    """Smaller ones of a list come first; gaps mean nothing."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Since when it is followed."""
@@ -481,14 +552,83 @@ class Subscription(_message.Message):
         *,
         symbol: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        list_id: _builtins.str = ...,
+        note: _builtins.str = ...,
+        position: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "list_id", b"list_id", "note", b"note", "position", b"position", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Subscription: _TypeAlias = Subscription  # noqa: Y015
+
+@_typing.final
+class ImportItem(_message.Message):
+    """One symbol to import."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol, as the market spells it."""
+    note: _builtins.str
+    """See Subscription."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it is followed; unset means now. For undoing: it cannot be in the future."""
+
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        note: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "note", b"note", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportItem: _TypeAlias = ImportItem  # noqa: Y015
+
+@_typing.final
+class ImportOutcome(_message.Message):
+    """What became of one item of ImportSubscriptions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol, as it was given where it was refused."""
+    result: Global___ImportResult.ValueType
+    """What became of it."""
+    reason: _builtins.str
+    """Why it was refused: INVALID_ARGUMENT or TOO_MANY_SUBSCRIPTIONS; empty where it was not."""
+    message: _builtins.str
+    """The same for people."""
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        result: Global___ImportResult.ValueType = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "result", b"result", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportOutcome: _TypeAlias = ImportOutcome  # noqa: Y015
 
 @_typing.final
 class GetRegistrationRequest(_message.Message):
@@ -1271,7 +1411,9 @@ class ExportAccountResponse(_message.Message):
 
     DOCUMENT_FIELD_NUMBER: _builtins.int
     document: _builtins.str
-    """JSON: an object with account, sign_ins, audit_log, subscriptions and invitations."""
+    """JSON: an object with account, sign_ins, audit_log, watchlists, subscriptions and
+    invitations.
+    """
     def __init__(
         self,
         *,
@@ -1723,23 +1865,45 @@ class AddSubscriptionRequest(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     SYMBOL_FIELD_NUMBER: _builtins.int
+    LIST_ID_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol, as the market spells it."""
+    list_id: _builtins.str
+    """The list; empty means the first."""
+    note: _builtins.str
+    """See Subscription."""
+    position: _builtins.int
+    """Where to put it, 0 to 1,000,000: what stands there and after it makes room. Unset means at the
+    end.
+    """
     @_builtins.property
     def key(self) -> Global___SignInKey:
         """On whose behalf."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it is followed; unset means now. For undoing: it cannot be in the future."""
 
     def __init__(
         self,
         *,
         key: Global___SignInKey | None = ...,
         symbol: _builtins.str = ...,
+        list_id: _builtins.str = ...,
+        note: _builtins.str = ...,
+        position: _builtins.int | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "create_time", b"create_time", "key", b"key", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "create_time", b"create_time", "key", b"key", "list_id", b"list_id", "note", b"note", "position", b"position", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__position: _TypeAlias = _typing.Literal["position"]  # noqa: Y015
+    _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__position) -> _WhichOneofReturnType__position | None: ...
 
 Global___AddSubscriptionRequest: _TypeAlias = AddSubscriptionRequest  # noqa: Y015
 
@@ -1779,8 +1943,11 @@ class RemoveSubscriptionRequest(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     SYMBOL_FIELD_NUMBER: _builtins.int
+    LIST_ID_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol."""
+    list_id: _builtins.str
+    """The list; empty means all that have it."""
     @_builtins.property
     def key(self) -> Global___SignInKey:
         """On whose behalf."""
@@ -1790,10 +1957,11 @@ class RemoveSubscriptionRequest(_message.Message):
         *,
         key: Global___SignInKey | None = ...,
         symbol: _builtins.str = ...,
+        list_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "list_id", b"list_id", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1805,16 +1973,441 @@ class RemoveSubscriptionResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    REMOVED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def removed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Subscription]:
+        """What was removed, in the order of the lists."""
+
     def __init__(
         self,
+        *,
+        removed: _abc.Iterable[Global___Subscription] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["removed", b"removed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RemoveSubscriptionResponse: _TypeAlias = RemoveSubscriptionResponse  # noqa: Y015
+
+@_typing.final
+class UpdateSubscriptionRequest(_message.Message):
+    """Request of UpdateSubscription."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    LIST_ID_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    TO_LIST_ID_FIELD_NUMBER: _builtins.int
+    list_id: _builtins.str
+    """The list that it is in; empty means the first."""
+    symbol: _builtins.str
+    """The symbol."""
+    note: _builtins.str
+    """The new note; unset leaves it as it is."""
+    to_list_id: _builtins.str
+    """The list to move it to; empty leaves it where it is."""
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        list_id: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        note: _builtins.str | None = ...,
+        to_list_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_note", b"_note", "key", b"key", "note", b"note"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_note", b"_note", "key", b"key", "list_id", b"list_id", "note", b"note", "symbol", b"symbol", "to_list_id", b"to_list_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__note: _TypeAlias = _typing.Literal["note"]  # noqa: Y015
+    _WhichOneofArgType__note: _TypeAlias = _typing.Literal["_note", b"_note"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__note) -> _WhichOneofReturnType__note | None: ...
+
+Global___UpdateSubscriptionRequest: _TypeAlias = UpdateSubscriptionRequest  # noqa: Y015
+
+@_typing.final
+class UpdateSubscriptionResponse(_message.Message):
+    """Response of UpdateSubscription."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBSCRIPTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def subscription(self) -> Global___Subscription:
+        """The subscription as it is now."""
+
+    def __init__(
+        self,
+        *,
+        subscription: Global___Subscription | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["subscription", b"subscription"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["subscription", b"subscription"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateSubscriptionResponse: _TypeAlias = UpdateSubscriptionResponse  # noqa: Y015
+
+@_typing.final
+class ReorderSubscriptionsRequest(_message.Message):
+    """Request of ReorderSubscriptions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    LIST_ID_FIELD_NUMBER: _builtins.int
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    list_id: _builtins.str
+    """The list; empty means the first."""
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its symbols in the new order, each once. Those that are not named follow in their old order."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        list_id: _builtins.str = ...,
+        symbols: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "list_id", b"list_id", "symbols", b"symbols"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReorderSubscriptionsRequest: _TypeAlias = ReorderSubscriptionsRequest  # noqa: Y015
+
+@_typing.final
+class ReorderSubscriptionsResponse(_message.Message):
+    """Response of ReorderSubscriptions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """All symbols of the list in their order."""
+
+    def __init__(
+        self,
+        *,
+        symbols: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["symbols", b"symbols"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReorderSubscriptionsResponse: _TypeAlias = ReorderSubscriptionsResponse  # noqa: Y015
+
+@_typing.final
+class ImportSubscriptionsRequest(_message.Message):
+    """Request of ImportSubscriptions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    LIST_ID_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    list_id: _builtins.str
+    """The list; empty means the first."""
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportItem]:
+        """1 to 500 symbols."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        list_id: _builtins.str = ...,
+        items: _abc.Iterable[Global___ImportItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "key", b"key", "list_id", b"list_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportSubscriptionsRequest: _TypeAlias = ImportSubscriptionsRequest  # noqa: Y015
+
+@_typing.final
+class ImportSubscriptionsResponse(_message.Message):
+    """Response of ImportSubscriptions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportOutcome]:
+        """One for each item, in the order given."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___ImportOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportSubscriptionsResponse: _TypeAlias = ImportSubscriptionsResponse  # noqa: Y015
+
+@_typing.final
+class CreateWatchlistRequest(_message.Message):
+    """Request of CreateWatchlist."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    LIST_ID_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name; see Watchlist."""
+    list_id: _builtins.str
+    """Its id, which makes the call repeatable; empty lets the service choose one."""
+    position: _builtins.int
+    """Where to put it, 0 to 1,000,000: what stands there and after it makes room. Unset means at the
+    end.
+    """
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        name: _builtins.str = ...,
+        list_id: _builtins.str = ...,
+        position: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "key", b"key", "position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "key", b"key", "list_id", b"list_id", "name", b"name", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__position: _TypeAlias = _typing.Literal["position"]  # noqa: Y015
+    _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__position) -> _WhichOneofReturnType__position | None: ...
+
+Global___CreateWatchlistRequest: _TypeAlias = CreateWatchlistRequest  # noqa: Y015
+
+@_typing.final
+class CreateWatchlistResponse(_message.Message):
+    """Response of CreateWatchlist."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCHLIST_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    created: _builtins.bool
+    """False where it was there already."""
+    @_builtins.property
+    def watchlist(self) -> Global___Watchlist:
+        """The list."""
+
+    def __init__(
+        self,
+        *,
+        watchlist: Global___Watchlist | None = ...,
+        created: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["watchlist", b"watchlist"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "watchlist", b"watchlist"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateWatchlistResponse: _TypeAlias = CreateWatchlistResponse  # noqa: Y015
+
+@_typing.final
+class RenameWatchlistRequest(_message.Message):
+    """Request of RenameWatchlist."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    LIST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    list_id: _builtins.str
+    """The list; empty means the first."""
+    name: _builtins.str
+    """The new name; see Watchlist."""
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        list_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "list_id", b"list_id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenameWatchlistRequest: _TypeAlias = RenameWatchlistRequest  # noqa: Y015
+
+@_typing.final
+class RenameWatchlistResponse(_message.Message):
+    """Response of RenameWatchlist."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCHLIST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def watchlist(self) -> Global___Watchlist:
+        """The list as it is now."""
+
+    def __init__(
+        self,
+        *,
+        watchlist: Global___Watchlist | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["watchlist", b"watchlist"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["watchlist", b"watchlist"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenameWatchlistResponse: _TypeAlias = RenameWatchlistResponse  # noqa: Y015
+
+@_typing.final
+class DeleteWatchlistRequest(_message.Message):
+    """Request of DeleteWatchlist."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    LIST_ID_FIELD_NUMBER: _builtins.int
+    list_id: _builtins.str
+    """The list."""
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        list_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "list_id", b"list_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteWatchlistRequest: _TypeAlias = DeleteWatchlistRequest  # noqa: Y015
+
+@_typing.final
+class DeleteWatchlistResponse(_message.Message):
+    """Response of DeleteWatchlist."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCHLIST_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def watchlist(self) -> Global___Watchlist:
+        """The list as it was."""
+
+    @_builtins.property
+    def removed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Subscription]:
+        """What was in it, in its order."""
+
+    def __init__(
+        self,
+        *,
+        watchlist: Global___Watchlist | None = ...,
+        removed: _abc.Iterable[Global___Subscription] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["watchlist", b"watchlist"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["removed", b"removed", "watchlist", b"watchlist"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteWatchlistResponse: _TypeAlias = DeleteWatchlistResponse  # noqa: Y015
+
+@_typing.final
+class ReorderWatchlistsRequest(_message.Message):
+    """Request of ReorderWatchlists."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    LIST_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    @_builtins.property
+    def list_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Lists in the new order, each once. Those that are not named follow in their old order."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        list_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "list_ids", b"list_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReorderWatchlistsRequest: _TypeAlias = ReorderWatchlistsRequest  # noqa: Y015
+
+@_typing.final
+class ReorderWatchlistsResponse(_message.Message):
+    """Response of ReorderWatchlists."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCHLISTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def watchlists(self) -> _containers.RepeatedCompositeFieldContainer[Global___Watchlist]:
+        """All lists of the account in their order."""
+
+    def __init__(
+        self,
+        *,
+        watchlists: _abc.Iterable[Global___Watchlist] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["watchlists", b"watchlists"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReorderWatchlistsResponse: _TypeAlias = ReorderWatchlistsResponse  # noqa: Y015
 
 @_typing.final
 class BatchListSubscriptionsRequest(_message.Message):
@@ -1852,6 +2445,7 @@ class SubscriptionList(_message.Message):
     SUBSCRIPTIONS_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    WATCHLISTS_FIELD_NUMBER: _builtins.int
     error_reason: _builtins.str
     """Why there is no list, like SIGN_IN_INVALID; empty where there is one."""
     email: _builtins.str
@@ -1862,7 +2456,9 @@ class SubscriptionList(_message.Message):
 
     @_builtins.property
     def subscriptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Subscription]:
-        """What the account follows, oldest first."""
+        """What the account follows: in the order of the lists, and of each list in its own. A symbol that
+        is in several lists is there as often.
+        """
 
     @_builtins.property
     def account(self) -> Global___Account:
@@ -1871,6 +2467,10 @@ class SubscriptionList(_message.Message):
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the sign-in ends unless it is used before; unset where there is no list."""
+
+    @_builtins.property
+    def watchlists(self) -> _containers.RepeatedCompositeFieldContainer[Global___Watchlist]:
+        """The account's lists in their order, at least one."""
 
     def __init__(
         self,
@@ -1881,10 +2481,11 @@ class SubscriptionList(_message.Message):
         subscriptions: _abc.Iterable[Global___Subscription] | None = ...,
         account: Global___Account | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        watchlists: _abc.Iterable[Global___Watchlist] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "expire_time", b"expire_time", "key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "email", b"email", "error_reason", b"error_reason", "expire_time", b"expire_time", "key", b"key", "subscriptions", b"subscriptions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "email", b"email", "error_reason", b"error_reason", "expire_time", b"expire_time", "key", b"key", "subscriptions", b"subscriptions", "watchlists", b"watchlists"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

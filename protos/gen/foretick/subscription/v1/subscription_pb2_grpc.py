@@ -1071,7 +1071,11 @@ class AdministrationService:
 
 
 class SubscriptionServiceStub:
-    """Who follows which symbols.
+    """Who follows which symbols, in 1 to 20 lists of their own.
+
+    Calls that name a list fail with NOT_FOUND and reason WATCHLIST_NOT_FOUND where the account has
+    none of that id; an empty list_id means the first list. An account that has made no list yet has
+    one that is called "Watchlist".
     """
 
     def __init__(self, channel):
@@ -1090,35 +1094,144 @@ class SubscriptionServiceStub:
                 request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RemoveSubscriptionRequest.SerializeToString,
                 response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RemoveSubscriptionResponse.FromString,
                 _registered_method=True)
+        self.UpdateSubscription = channel.unary_unary(
+                '/foretick.subscription.v1.SubscriptionService/UpdateSubscription',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.UpdateSubscriptionRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.UpdateSubscriptionResponse.FromString,
+                _registered_method=True)
+        self.ReorderSubscriptions = channel.unary_unary(
+                '/foretick.subscription.v1.SubscriptionService/ReorderSubscriptions',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ReorderSubscriptionsRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ReorderSubscriptionsResponse.FromString,
+                _registered_method=True)
+        self.ImportSubscriptions = channel.unary_unary(
+                '/foretick.subscription.v1.SubscriptionService/ImportSubscriptions',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ImportSubscriptionsRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ImportSubscriptionsResponse.FromString,
+                _registered_method=True)
         self.BatchListSubscriptions = channel.unary_unary(
                 '/foretick.subscription.v1.SubscriptionService/BatchListSubscriptions',
                 request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.BatchListSubscriptionsRequest.SerializeToString,
                 response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.BatchListSubscriptionsResponse.FromString,
                 _registered_method=True)
+        self.CreateWatchlist = channel.unary_unary(
+                '/foretick.subscription.v1.SubscriptionService/CreateWatchlist',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreateWatchlistRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreateWatchlistResponse.FromString,
+                _registered_method=True)
+        self.RenameWatchlist = channel.unary_unary(
+                '/foretick.subscription.v1.SubscriptionService/RenameWatchlist',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RenameWatchlistRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RenameWatchlistResponse.FromString,
+                _registered_method=True)
+        self.DeleteWatchlist = channel.unary_unary(
+                '/foretick.subscription.v1.SubscriptionService/DeleteWatchlist',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.DeleteWatchlistRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.DeleteWatchlistResponse.FromString,
+                _registered_method=True)
+        self.ReorderWatchlists = channel.unary_unary(
+                '/foretick.subscription.v1.SubscriptionService/ReorderWatchlists',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ReorderWatchlistsRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ReorderWatchlistsResponse.FromString,
+                _registered_method=True)
 
 
 class SubscriptionServiceServicer:
-    """Who follows which symbols.
+    """Who follows which symbols, in 1 to 20 lists of their own.
+
+    Calls that name a list fail with NOT_FOUND and reason WATCHLIST_NOT_FOUND where the account has
+    none of that id; an empty list_id means the first list. An account that has made no list yet has
+    one that is called "Watchlist".
     """
 
     def AddSubscription(self, request, context):
-        """Follows a symbol; following it already is no error.
+        """Follows a symbol in a list; following it there already is no error, and changes nothing.
+
+        Fails with FAILED_PRECONDITION and reason TOO_MANY_SUBSCRIPTIONS where the account has 500.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RemoveSubscription(self, request, context):
-        """Stops following a symbol.
+        """Stops following a symbol in one list, or in all; answers what AddSubscription needs to undo it.
+
+        Fails with NOT_FOUND and reason NOT_SUBSCRIBED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSubscription(self, request, context):
+        """Changes a note, or moves a subscription to the end of another list. Having done so already is
+        no error.
+
+        Fails with NOT_FOUND and reason NOT_SUBSCRIBED, or with ALREADY_EXISTS and reason
+        ALREADY_SUBSCRIBED where the other list has the symbol too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReorderSubscriptions(self, request, context):
+        """Puts the subscriptions of a list in another order.
+
+        Fails with NOT_FOUND and reason NOT_SUBSCRIBED where the list does not have one of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportSubscriptions(self, request, context):
+        """Follows up to 500 symbols at the end of a list, in one transaction. Each is answered by itself:
+        one that is refused stops no other.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchListSubscriptions(self, request, context):
-        """The accounts and subscriptions of up to 200 sign-ins, each checked and answered by itself.
+        """The accounts, lists and subscriptions of up to 200 sign-ins, each checked and answered by
+        itself.
 
         It is also how to ask for many at once who they are. It counts as use of the sign-ins.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateWatchlist(self, request, context):
+        """Makes a list. Making it again with the same id and name is no error.
+
+        Fails with ALREADY_EXISTS and reason WATCHLIST_NAME_TAKEN where another list of the account has
+        the name, in whatever case, or WATCHLIST_EXISTS where a list of that id has another name; or
+        with FAILED_PRECONDITION and reason TOO_MANY_WATCHLISTS where the account has 20.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenameWatchlist(self, request, context):
+        """Gives a list another name.
+
+        Fails with ALREADY_EXISTS and reason WATCHLIST_NAME_TAKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteWatchlist(self, request, context):
+        """Deletes a list with its subscriptions; answers what CreateWatchlist and ImportSubscriptions need
+        to undo it.
+
+        Fails with FAILED_PRECONDITION and reason LAST_WATCHLIST where the account has no other.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReorderWatchlists(self, request, context):
+        """Puts the lists of an account in another order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1137,10 +1250,45 @@ def add_SubscriptionServiceServicer_to_server(servicer, server):
                     request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RemoveSubscriptionRequest.FromString,
                     response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RemoveSubscriptionResponse.SerializeToString,
             ),
+            'UpdateSubscription': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSubscription,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.UpdateSubscriptionRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.UpdateSubscriptionResponse.SerializeToString,
+            ),
+            'ReorderSubscriptions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReorderSubscriptions,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ReorderSubscriptionsRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ReorderSubscriptionsResponse.SerializeToString,
+            ),
+            'ImportSubscriptions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportSubscriptions,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ImportSubscriptionsRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ImportSubscriptionsResponse.SerializeToString,
+            ),
             'BatchListSubscriptions': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchListSubscriptions,
                     request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.BatchListSubscriptionsRequest.FromString,
                     response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.BatchListSubscriptionsResponse.SerializeToString,
+            ),
+            'CreateWatchlist': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateWatchlist,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreateWatchlistRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreateWatchlistResponse.SerializeToString,
+            ),
+            'RenameWatchlist': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenameWatchlist,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RenameWatchlistRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.RenameWatchlistResponse.SerializeToString,
+            ),
+            'DeleteWatchlist': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteWatchlist,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.DeleteWatchlistRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.DeleteWatchlistResponse.SerializeToString,
+            ),
+            'ReorderWatchlists': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReorderWatchlists,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ReorderWatchlistsRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ReorderWatchlistsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1151,7 +1299,11 @@ def add_SubscriptionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SubscriptionService:
-    """Who follows which symbols.
+    """Who follows which symbols, in 1 to 20 lists of their own.
+
+    Calls that name a list fail with NOT_FOUND and reason WATCHLIST_NOT_FOUND where the account has
+    none of that id; an empty list_id means the first list. An account that has made no list yet has
+    one that is called "Watchlist".
     """
 
     @staticmethod
@@ -1209,6 +1361,87 @@ class SubscriptionService:
             _registered_method=True)
 
     @staticmethod
+    def UpdateSubscription(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.SubscriptionService/UpdateSubscription',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.UpdateSubscriptionRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.UpdateSubscriptionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReorderSubscriptions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.SubscriptionService/ReorderSubscriptions',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ReorderSubscriptionsRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ReorderSubscriptionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportSubscriptions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.SubscriptionService/ImportSubscriptions',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ImportSubscriptionsRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ImportSubscriptionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def BatchListSubscriptions(request,
             target,
             options=(),
@@ -1225,6 +1458,114 @@ class SubscriptionService:
             '/foretick.subscription.v1.SubscriptionService/BatchListSubscriptions',
             foretick_dot_subscription_dot_v1_dot_subscription__pb2.BatchListSubscriptionsRequest.SerializeToString,
             foretick_dot_subscription_dot_v1_dot_subscription__pb2.BatchListSubscriptionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateWatchlist(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.SubscriptionService/CreateWatchlist',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreateWatchlistRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreateWatchlistResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenameWatchlist(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.SubscriptionService/RenameWatchlist',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.RenameWatchlistRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.RenameWatchlistResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteWatchlist(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.SubscriptionService/DeleteWatchlist',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.DeleteWatchlistRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.DeleteWatchlistResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReorderWatchlists(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.SubscriptionService/ReorderWatchlists',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ReorderWatchlistsRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.ReorderWatchlistsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -351,21 +351,74 @@ class AdministrationServiceServicer(metaclass=_abc_1.ABCMeta):
 def add_AdministrationServiceServicer_to_server(servicer: AdministrationServiceServicer, server: _aio.Server) -> None: ...
 
 class SubscriptionServiceStub:
-    """Who follows which symbols."""
+    """Who follows which symbols, in 1 to 20 lists of their own.
+
+    Calls that name a list fail with NOT_FOUND and reason WATCHLIST_NOT_FOUND where the account has
+    none of that id; an empty list_id means the first list. An account that has made no list yet has
+    one that is called "Watchlist".
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     AddSubscription: _aio.UnaryUnaryMultiCallable[_subscription_pb2.AddSubscriptionRequest, _subscription_pb2.AddSubscriptionResponse]
-    """Follows a symbol; following it already is no error."""
+    """Follows a symbol in a list; following it there already is no error, and changes nothing.
+
+    Fails with FAILED_PRECONDITION and reason TOO_MANY_SUBSCRIPTIONS where the account has 500.
+    """
     RemoveSubscription: _aio.UnaryUnaryMultiCallable[_subscription_pb2.RemoveSubscriptionRequest, _subscription_pb2.RemoveSubscriptionResponse]
-    """Stops following a symbol."""
+    """Stops following a symbol in one list, or in all; answers what AddSubscription needs to undo it.
+
+    Fails with NOT_FOUND and reason NOT_SUBSCRIBED.
+    """
+    UpdateSubscription: _aio.UnaryUnaryMultiCallable[_subscription_pb2.UpdateSubscriptionRequest, _subscription_pb2.UpdateSubscriptionResponse]
+    """Changes a note, or moves a subscription to the end of another list. Having done so already is
+    no error.
+
+    Fails with NOT_FOUND and reason NOT_SUBSCRIBED, or with ALREADY_EXISTS and reason
+    ALREADY_SUBSCRIBED where the other list has the symbol too.
+    """
+    ReorderSubscriptions: _aio.UnaryUnaryMultiCallable[_subscription_pb2.ReorderSubscriptionsRequest, _subscription_pb2.ReorderSubscriptionsResponse]
+    """Puts the subscriptions of a list in another order.
+
+    Fails with NOT_FOUND and reason NOT_SUBSCRIBED where the list does not have one of them.
+    """
+    ImportSubscriptions: _aio.UnaryUnaryMultiCallable[_subscription_pb2.ImportSubscriptionsRequest, _subscription_pb2.ImportSubscriptionsResponse]
+    """Follows up to 500 symbols at the end of a list, in one transaction. Each is answered by itself:
+    one that is refused stops no other.
+    """
     BatchListSubscriptions: _aio.UnaryUnaryMultiCallable[_subscription_pb2.BatchListSubscriptionsRequest, _subscription_pb2.BatchListSubscriptionsResponse]
-    """The accounts and subscriptions of up to 200 sign-ins, each checked and answered by itself.
+    """The accounts, lists and subscriptions of up to 200 sign-ins, each checked and answered by
+    itself.
 
     It is also how to ask for many at once who they are. It counts as use of the sign-ins.
     """
+    CreateWatchlist: _aio.UnaryUnaryMultiCallable[_subscription_pb2.CreateWatchlistRequest, _subscription_pb2.CreateWatchlistResponse]
+    """Makes a list. Making it again with the same id and name is no error.
+
+    Fails with ALREADY_EXISTS and reason WATCHLIST_NAME_TAKEN where another list of the account has
+    the name, in whatever case, or WATCHLIST_EXISTS where a list of that id has another name; or
+    with FAILED_PRECONDITION and reason TOO_MANY_WATCHLISTS where the account has 20.
+    """
+    RenameWatchlist: _aio.UnaryUnaryMultiCallable[_subscription_pb2.RenameWatchlistRequest, _subscription_pb2.RenameWatchlistResponse]
+    """Gives a list another name.
+
+    Fails with ALREADY_EXISTS and reason WATCHLIST_NAME_TAKEN.
+    """
+    DeleteWatchlist: _aio.UnaryUnaryMultiCallable[_subscription_pb2.DeleteWatchlistRequest, _subscription_pb2.DeleteWatchlistResponse]
+    """Deletes a list with its subscriptions; answers what CreateWatchlist and ImportSubscriptions need
+    to undo it.
+
+    Fails with FAILED_PRECONDITION and reason LAST_WATCHLIST where the account has no other.
+    """
+    ReorderWatchlists: _aio.UnaryUnaryMultiCallable[_subscription_pb2.ReorderWatchlistsRequest, _subscription_pb2.ReorderWatchlistsResponse]
+    """Puts the lists of an account in another order."""
 
 class SubscriptionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Who follows which symbols."""
+    """Who follows which symbols, in 1 to 20 lists of their own.
+
+    Calls that name a list fail with NOT_FOUND and reason WATCHLIST_NOT_FOUND where the account has
+    none of that id; an empty list_id means the first list. An account that has made no list yet has
+    one that is called "Watchlist".
+    """
 
     @_abc_1.abstractmethod
     def AddSubscription(
@@ -373,7 +426,10 @@ class SubscriptionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _subscription_pb2.AddSubscriptionRequest,
         context: _aio.ServicerContext[_subscription_pb2.AddSubscriptionRequest, _abc.Awaitable[_subscription_pb2.AddSubscriptionResponse]],
     ) -> _abc.Awaitable[_subscription_pb2.AddSubscriptionResponse]:
-        """Follows a symbol; following it already is no error."""
+        """Follows a symbol in a list; following it there already is no error, and changes nothing.
+
+        Fails with FAILED_PRECONDITION and reason TOO_MANY_SUBSCRIPTIONS where the account has 500.
+        """
 
     @_abc_1.abstractmethod
     def RemoveSubscription(
@@ -381,7 +437,44 @@ class SubscriptionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _subscription_pb2.RemoveSubscriptionRequest,
         context: _aio.ServicerContext[_subscription_pb2.RemoveSubscriptionRequest, _abc.Awaitable[_subscription_pb2.RemoveSubscriptionResponse]],
     ) -> _abc.Awaitable[_subscription_pb2.RemoveSubscriptionResponse]:
-        """Stops following a symbol."""
+        """Stops following a symbol in one list, or in all; answers what AddSubscription needs to undo it.
+
+        Fails with NOT_FOUND and reason NOT_SUBSCRIBED.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateSubscription(
+        self,
+        request: _subscription_pb2.UpdateSubscriptionRequest,
+        context: _aio.ServicerContext[_subscription_pb2.UpdateSubscriptionRequest, _abc.Awaitable[_subscription_pb2.UpdateSubscriptionResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.UpdateSubscriptionResponse]:
+        """Changes a note, or moves a subscription to the end of another list. Having done so already is
+        no error.
+
+        Fails with NOT_FOUND and reason NOT_SUBSCRIBED, or with ALREADY_EXISTS and reason
+        ALREADY_SUBSCRIBED where the other list has the symbol too.
+        """
+
+    @_abc_1.abstractmethod
+    def ReorderSubscriptions(
+        self,
+        request: _subscription_pb2.ReorderSubscriptionsRequest,
+        context: _aio.ServicerContext[_subscription_pb2.ReorderSubscriptionsRequest, _abc.Awaitable[_subscription_pb2.ReorderSubscriptionsResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.ReorderSubscriptionsResponse]:
+        """Puts the subscriptions of a list in another order.
+
+        Fails with NOT_FOUND and reason NOT_SUBSCRIBED where the list does not have one of them.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportSubscriptions(
+        self,
+        request: _subscription_pb2.ImportSubscriptionsRequest,
+        context: _aio.ServicerContext[_subscription_pb2.ImportSubscriptionsRequest, _abc.Awaitable[_subscription_pb2.ImportSubscriptionsResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.ImportSubscriptionsResponse]:
+        """Follows up to 500 symbols at the end of a list, in one transaction. Each is answered by itself:
+        one that is refused stops no other.
+        """
 
     @_abc_1.abstractmethod
     def BatchListSubscriptions(
@@ -389,9 +482,54 @@ class SubscriptionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _subscription_pb2.BatchListSubscriptionsRequest,
         context: _aio.ServicerContext[_subscription_pb2.BatchListSubscriptionsRequest, _abc.Awaitable[_subscription_pb2.BatchListSubscriptionsResponse]],
     ) -> _abc.Awaitable[_subscription_pb2.BatchListSubscriptionsResponse]:
-        """The accounts and subscriptions of up to 200 sign-ins, each checked and answered by itself.
+        """The accounts, lists and subscriptions of up to 200 sign-ins, each checked and answered by
+        itself.
 
         It is also how to ask for many at once who they are. It counts as use of the sign-ins.
         """
+
+    @_abc_1.abstractmethod
+    def CreateWatchlist(
+        self,
+        request: _subscription_pb2.CreateWatchlistRequest,
+        context: _aio.ServicerContext[_subscription_pb2.CreateWatchlistRequest, _abc.Awaitable[_subscription_pb2.CreateWatchlistResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.CreateWatchlistResponse]:
+        """Makes a list. Making it again with the same id and name is no error.
+
+        Fails with ALREADY_EXISTS and reason WATCHLIST_NAME_TAKEN where another list of the account has
+        the name, in whatever case, or WATCHLIST_EXISTS where a list of that id has another name; or
+        with FAILED_PRECONDITION and reason TOO_MANY_WATCHLISTS where the account has 20.
+        """
+
+    @_abc_1.abstractmethod
+    def RenameWatchlist(
+        self,
+        request: _subscription_pb2.RenameWatchlistRequest,
+        context: _aio.ServicerContext[_subscription_pb2.RenameWatchlistRequest, _abc.Awaitable[_subscription_pb2.RenameWatchlistResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.RenameWatchlistResponse]:
+        """Gives a list another name.
+
+        Fails with ALREADY_EXISTS and reason WATCHLIST_NAME_TAKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteWatchlist(
+        self,
+        request: _subscription_pb2.DeleteWatchlistRequest,
+        context: _aio.ServicerContext[_subscription_pb2.DeleteWatchlistRequest, _abc.Awaitable[_subscription_pb2.DeleteWatchlistResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.DeleteWatchlistResponse]:
+        """Deletes a list with its subscriptions; answers what CreateWatchlist and ImportSubscriptions need
+        to undo it.
+
+        Fails with FAILED_PRECONDITION and reason LAST_WATCHLIST where the account has no other.
+        """
+
+    @_abc_1.abstractmethod
+    def ReorderWatchlists(
+        self,
+        request: _subscription_pb2.ReorderWatchlistsRequest,
+        context: _aio.ServicerContext[_subscription_pb2.ReorderWatchlistsRequest, _abc.Awaitable[_subscription_pb2.ReorderWatchlistsResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.ReorderWatchlistsResponse]:
+        """Puts the lists of an account in another order."""
 
 def add_SubscriptionServiceServicer_to_server(servicer: SubscriptionServiceServicer, server: _aio.Server) -> None: ...

@@ -68,7 +68,7 @@ def test_an_unknown_symbol_is_said_beside_its_field(newcomer: Page) -> None:
 
 
 def test_signing_out_and_in_again_finds_the_list_as_it_was(newcomer: Page) -> None:
-    address = newcomer.locator("header .email").inner_text()
+    address = newcomer.locator("header .email").text_content() or ""
     symbol = newcomer.locator(".offers button").first.get_attribute("value")
     newcomer.locator(".offers button").first.click()
     newcomer.get_by_role("button", name="Sign out").click()

@@ -10,7 +10,14 @@ import aiohttp_session
 from aiohttp import web
 
 from foretick_rpc.errors import StartupError
-from gateway import views_account, views_admin, views_probe, views_sign_in, views_watchlist
+from gateway import (
+    views_account,
+    views_admin,
+    views_look,
+    views_probe,
+    views_sign_in,
+    views_watchlist,
+)
 from gateway.access import setup_access
 from gateway.account_events import account_events
 from gateway.assets import ASSETS, load_assets, static_file
@@ -103,6 +110,7 @@ def _add_routes(app: web.Application) -> None:
             web.get("/subscribeList", views_watchlist.subscribe_list),
             web.post("/subscriptions", views_watchlist.add),
             web.post("/subscriptions/{symbol}/delete", views_watchlist.remove),
+            web.post("/look", views_look.choose),
             web.get("/healthz", views_probe.healthz),
             web.get("/readyz", views_probe.readyz),
             web.get("/static/{name}", static_file),

@@ -19,6 +19,8 @@ FLOW_COOKIE = "foretick_flow"
 FLOW_SECONDS = 3600
 # Before sign-in there is no sign-in id, so these are bound to the flow cookie.
 FLOW_PATHS = ("/login", "/register", "/forgot", "/reset-password")
+# They change nothing but how this browser shows pages, for anybody, so they need no token.
+OPEN_PATHS = ("/look",)
 _FLOW_ID = re.compile(r"[0-9a-f]{32}")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -68,6 +70,8 @@ async def refuse_forged(request: web.Request, handler: Handler) -> web.StreamRes
     if request.method in _SAFE_METHODS or request.match_info.http_exception is not None:
         return await handler(request)
     _refuse_other_sites(request)
+    if request.path in OPEN_PATHS:
+        return await handler(request)
     tokens = request.app[CSRF]
     if request.path in FLOW_PATHS:
         flow = flow_id(request)

@@ -13,8 +13,10 @@ from foretick_rpc.logs import request_id
 from gateway import wording
 from gateway.assets import ASSETS, asset_url
 from gateway.languages import _, languages, ngettext, spoken
+from gateway.looks import look_of
 from gateway.negotiation import prefers_json
 from gateway.problems import RequestError
+from gateway.redirects import HOME
 
 _FILTERS: dict[str, Callable[..., str]] = {
     "price": wording.price,
@@ -84,8 +86,18 @@ def json_page(content: dict[str, Any], status: int = 200) -> web.Response:
 def html_page(
     request: web.Request, template: str, *, status: int = 200, **context: Any
 ) -> web.Response:
-    """Answer with a rendered template; ``email`` and ``csrf_token`` make the signed-in header."""
-    context = {"email": None, "csrf_token": None, "error": None, **context}
+    """Answer with a rendered template.
+
+    ``email`` and ``csrf_token`` make the signed-in header; ``account`` is for administrators.
+    """
+    around: dict[str, Any] = {
+        "look": look_of(request.cookies),
+        "here": request.path,
+        # Where a form that any page has leads back to.
+        "address": request.path_qs if request.method == "GET" else HOME,
+    }
+    nobody = {"email": None, "account": None, "csrf_token": None, "error": None}
+    context = {**around, **nobody, **context}
     response = aiohttp_jinja2.render_template(template, request, context, status=status)
     return _retried(response, context["error"])
 

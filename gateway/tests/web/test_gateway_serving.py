@@ -47,7 +47,7 @@ async def test_the_stylesheet_is_kept_for_good_at_its_own_address(browser: Any) 
     assert answer.status == 200
     assert answer.headers["Content-Type"].startswith("text/css")
     assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
-    assert "prefers-color-scheme: dark" in answer.text
+    assert "light-dark(" in answer.text
     for other in ("/static/app.css", "/static/app.css?v=old"):
         assert (await browser.get(other)).headers["Cache-Control"] == "no-cache"
     assert (await browser.get("/static/app.py")).status == 404

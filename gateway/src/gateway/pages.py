@@ -32,7 +32,7 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "event": wording.event,
     "time_left": wording.time_left,
     "told": told,
-    "drawn_move": lambda move: wording.plain(drawn_move(move)),
+    "drawn_move": lambda move: f"{drawn_move(move):g}",
 }
 
 # Floats that JSON has no form for are a fault here, not something to send.

@@ -29,7 +29,9 @@ def forget_calls(services: Any) -> None:
 
 def page_calls(services: Any) -> Counter[str]:
     """All calls but those that are made once in a while for all pages together."""
-    made = services.quotes.calls + services.predictions.calls + services.accounts.calls
+    made: Counter[str] = Counter()
+    for fake in (services.quotes, services.predictions, services.accounts):
+        made += fake.calls
     for call in ("GetClock", "GetModelStatus", "ListUniverse"):
         del made[call]
     return made

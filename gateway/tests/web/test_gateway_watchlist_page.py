@@ -109,6 +109,9 @@ async def test_the_page_names_what_a_row_is_made_of(browser: Any) -> None:
     assert "Synthetic" not in page.text
     drawn = [str(each["class"]) for each in page.named("svg")]
     assert drawn == ["sparkline", "bandbar"] * 2
+    paths = [str(each["d"]) for each in page.named("path")]
+    assert all(re.fullmatch(r"[MHVh\d .-]+", path) for path in paths)
+    assert "M-4 8H4.4" in paths
     assert page.named("a")[0]["href"] == "#content"
 
 

@@ -72,7 +72,8 @@ class Backends:
         if answer.error_reason:
             raise internal_error(SUBSCRIPTION)
         return Subscriptions(
-            answers.account(answer.account), tuple(each.symbol for each in answer.subscriptions)
+            answers.account(answer.account),
+            tuple(dict.fromkeys(each.symbol for each in answer.subscriptions)),
         )
 
     async def account(self, key: SignInKey) -> Account:

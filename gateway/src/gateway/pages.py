@@ -94,16 +94,23 @@ def html_page(
 
     ``email`` and ``csrf_token`` make the signed-in header; ``account`` is for administrators.
     """
-    around: dict[str, Any] = {
+    context = {**frame(request), **context}
+    response = aiohttp_jinja2.render_template(template, request, context, status=status)
+    return _retried(response, context["error"])
+
+
+def frame(request: web.Request) -> dict[str, Any]:
+    """What every page shows around its content; at first, to nobody in particular."""
+    return {
         "look": look_of(request.cookies),
         "here": request.path,
         # Where a form that any page has leads back to.
         "address": request.path_qs if request.method == "GET" else HOME,
+        "email": None,
+        "account": None,
+        "csrf_token": None,
+        "error": None,
     }
-    nobody = {"email": None, "account": None, "csrf_token": None, "error": None}
-    context = {**around, **nobody, **context}
-    response = aiohttp_jinja2.render_template(template, request, context, status=status)
-    return _retried(response, context["error"])
 
 
 def html_bytes(

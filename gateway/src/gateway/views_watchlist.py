@@ -15,7 +15,7 @@ from gateway.forms import read_form
 from gateway.fragments import Drawn
 from gateway.gathering import Surroundings, gather, similar
 from gateway.model import Quotes, SignInKey, Subscriptions
-from gateway.pages import html_bytes, json_page, see_other, wants_json
+from gateway.pages import frame, html_bytes, json_page, see_other, wants_json
 from gateway.problems import RequestError, SignedOutError
 from gateway.redirects import HOME
 from gateway.settings import SETTINGS
@@ -146,16 +146,20 @@ async def _watchlist(
     body = fragments.page(
         "subscription.html",
         pieces,
-        email=subscriptions.account.email,
-        csrf_token=token,
-        has_rows=bool(drawn),
-        is_pending=any(row.is_pending for row in drawn),
-        scale_end=scale_end(row.reach for row in drawn),
-        prices_down=around.price_reason is not None,
-        forecasts_down=around.forecast_reason is not None,
-        offered=() if drawn else around.offered,
-        error=error,
-        entered=entered,
+        **{
+            **frame(request),
+            "email": subscriptions.account.email,
+            "account": subscriptions.account,
+            "csrf_token": token,
+            "has_rows": bool(drawn),
+            "is_pending": any(row.is_pending for row in drawn),
+            "scale_end": scale_end(row.reach for row in drawn),
+            "prices_down": around.price_reason is not None,
+            "forecasts_down": around.forecast_reason is not None,
+            "offered": () if drawn else around.offered,
+            "error": error,
+            "entered": entered,
+        },
     )
     return html_bytes(request, body, error)
 

@@ -11,7 +11,7 @@ from babel.messages.pofile import read_po, write_po
 
 SOURCE = Path(__file__).parent / "src" / "gateway"
 METHODS = [("**.py", "python"), ("templates/**.html", "jinja2")]
-OPTIONS = {"templates/**.html": {"trimmed": "true", "silent": "false"}}
+OPTIONS = {"templates/**.html": {"trimmed": "true", "silent": "false", "newstyle_gettext": "true"}}
 KEYWORDS = {**DEFAULT_KEYWORDS, "N_": None}
 
 

@@ -1,5 +1,6 @@
 """Fakes of the three services, served by the real chassis on free ports, and a gateway on them."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -15,7 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from fake_accounts import FakeAccounts
-from fake_service import Fake
+from fake_service import Fake, changes
 from foretick.prediction.v1 import prediction_pb2 as prediction
 from foretick.prediction.v1 import prediction_pb2_grpc as prediction_grpc
 from foretick.quote.v1 import quote_pb2 as quote
@@ -50,6 +51,12 @@ class FakeQuotes(Fake, quote_grpc.QuoteServiceServicer):
     stale_reason: str = ""
     pending: Counter[str] = field(default_factory=Counter)  # how often each is still fetched
     failing: dict[str, str] = field(default_factory=dict)
+    now: datetime = NOW
+    progress: quote.FetchProgress | None = None
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.may_answer.set()
 
     async def GetMarket(self, request: Any, context: Any) -> Any:
         self.note("GetMarket")
@@ -65,14 +72,27 @@ class FakeQuotes(Fake, quote_grpc.QuoteServiceServicer):
     async def _not_asked(self, request: Any, context: Any) -> Any:
         raise AssertionError(f"no page needs {request}")
 
-    GetClock = GetHistory = WatchQuotes = WatchMarketSessions = _not_asked
+    GetHistory = WatchMarketSessions = _not_asked
+
+    async def GetClock(self, request: Any, context: Any) -> Any:
+        self.note("GetClock")
+        return quote.GetClockResponse(market_id=self.market_id, market_time=timestamp(self.now))
 
     async def BatchGetQuotes(self, request: Any, context: Any) -> Any:
         self.note("BatchGetQuotes")
-        response = quote.BatchGetQuotesResponse(
-            market_id=self.market_id, market_time=timestamp(NOW)
-        )
-        for asked in request.symbols:
+        return self._answer(request.symbols, quote.BatchGetQuotesResponse)
+
+    async def WatchQuotes(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        self.note("WatchQuotes")
+        await self.may_answer.wait()
+        async for news in changes(
+            lambda: self._answer(request.symbols, quote.WatchQuotesResponse), "quotes"
+        ):
+            yield news
+
+    def _answer(self, symbols: Any, kind: Any) -> Any:
+        response = kind(market_id=self.market_id, market_time=timestamp(self.now))
+        for asked in symbols:
             symbol = asked.strip().upper()
             if self.pending[symbol] > 0:
                 self.pending[symbol] -= 1
@@ -110,6 +130,7 @@ class FakeQuotes(Fake, quote_grpc.QuoteServiceServicer):
             stale=bool(self.stale_reason),
             stale_reason=self.stale_reason,
             source=quote.PRICE_SOURCE_FINAL_BAR,
+            recent_closes=[self.prices[symbol] * (1 + n / 1000) for n in range(-29, 1)],
             next_session=quote.Session(
                 session_date=self.next_session,
                 open_time=timestamp(datetime(2020, 1, 2, 14, 30, tzinfo=UTC)),
@@ -125,6 +146,10 @@ class FakeQuotes(Fake, quote_grpc.QuoteServiceServicer):
             price_decimals=2,
         )
 
+    @staticmethod
+    def fetched(known: int, failed: int, total: int) -> quote.FetchProgress:
+        return quote.FetchProgress(known=known, failed=failed, total=total)
+
     async def SearchInstruments(self, request: Any, context: Any) -> Any:
         self.note("SearchInstruments")
         found = get_close_matches(request.query.upper(), self.prices)
@@ -136,7 +161,9 @@ class FakeQuotes(Fake, quote_grpc.QuoteServiceServicer):
         self.note("ListUniverse")
         listed = sorted(self.prices)[: request.page_size]
         return quote.ListUniverseResponse(
-            market_id=self.market_id, instruments=[self._instrument(each) for each in listed]
+            market_id=self.market_id,
+            instruments=[self._instrument(each) for each in listed],
+            progress=self.progress,
         )
 
 
@@ -151,12 +178,33 @@ class FakePredictions(Fake, prediction_grpc.PredictionServiceServicer):
     progress: prediction.TrainingProgress | None = None
 
     async def GetModelStatus(self, request: Any, context: Any) -> Any:
-        raise AssertionError("no page needs the status of models")
+        self.note("GetModelStatus")
+        is_running = self.progress is not None
+        return prediction.GetModelStatusResponse(
+            market_id=self.market_id,
+            training_state=(
+                prediction.TRAINING_STATE_RUNNING if is_running else prediction.TRAINING_STATE_IDLE
+            ),
+            progress=self.progress,
+        )
 
     async def BatchGetForecasts(self, request: Any, context: Any) -> Any:
         self.note("BatchGetForecasts")
-        response = prediction.BatchGetForecastsResponse(market_id=self.market_id)
-        for symbol in request.symbols:
+        response = self._answer(request.symbols, prediction.BatchGetForecastsResponse)
+        if self.progress is not None:
+            response.progress.CopyFrom(self.progress)
+        return response
+
+    async def WatchForecasts(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        self.note("WatchForecasts")
+        async for news in changes(
+            lambda: self._answer(request.symbols, prediction.WatchForecastsResponse), "forecasts"
+        ):
+            yield news
+
+    def _answer(self, symbols: Any, kind: Any) -> Any:
+        response = kind(market_id=self.market_id)
+        for symbol in symbols:
             if symbol in self.closes:
                 response.forecasts.append(self._forecast(symbol))
             else:
@@ -165,8 +213,6 @@ class FakePredictions(Fake, prediction_grpc.PredictionServiceServicer):
                     reason="HISTORY_TOO_SHORT",
                     message="A forecast needs 30 sessions of history.",
                 )
-        if self.progress is not None:
-            response.progress.CopyFrom(self.progress)
         return response
 
     def _forecast(self, symbol: str) -> prediction.Forecast:

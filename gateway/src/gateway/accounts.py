@@ -12,8 +12,9 @@ from foretick.subscription.v1.subscription_pb2_grpc import (
     AdministrationServiceStub,
 )
 from gateway import answers
-from gateway.calls import READ_SECONDS, SUBSCRIPTION, answered, key_message
+from gateway.calls import READ_SECONDS, WATCH_SECONDS, answered, key_message
 from gateway.model import (
+    SUBSCRIPTION,
     Account,
     AccountSummary,
     AuditEvent,
@@ -29,7 +30,6 @@ Q = TypeVar("Q")
 R = TypeVar("R")
 
 PASSWORD_SECONDS = 30.0  # passwords are hashed one after another, a tenth of a second each
-WATCH_SECONDS = 900.0
 PAGE_SIZE = 50
 
 

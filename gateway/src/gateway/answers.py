@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from gateway.model import (
     AuditEvent,
     Client,
     Device,
+    Fetching,
     Forecast,
     Forecasts,
     Instrument,
@@ -32,6 +34,7 @@ from gateway.model import (
     SignIn,
     SignInKey,
     Training,
+    Universe,
 )
 
 
@@ -57,7 +60,20 @@ def instruments(messages: Iterable[quote_pb2.Instrument]) -> list[Instrument]:
     return [Instrument(each.symbol, each.display_name or each.symbol) for each in messages]
 
 
-def quotes(response: quote_pb2.BatchGetQuotesResponse) -> Quotes:
+def universe(response: quote_pb2.ListUniverseResponse) -> Universe:
+    """Convert a page of the universe."""
+    return Universe(
+        market_id=response.market_id,
+        instruments=tuple(instruments(response.instruments)),
+        fetching=_fetching(response.progress) if response.HasField("progress") else None,
+    )
+
+
+def _fetching(message: quote_pb2.FetchProgress) -> Fetching:
+    return Fetching(message.known, message.failed, message.total)
+
+
+def quotes(response: quote_pb2.BatchGetQuotesResponse | quote_pb2.WatchQuotesResponse) -> Quotes:
     """Convert quotes and reasons, by symbol."""
     return Quotes(
         market_id=response.market_id,
@@ -68,16 +84,27 @@ def quotes(response: quote_pb2.BatchGetQuotesResponse) -> Quotes:
 
 
 def forecasts(response: prediction_pb2.BatchGetForecastsResponse) -> Forecasts:
+    """Convert forecasts and reasons, by symbol, and how far training is."""
+    return replace(
+        watched_forecasts(response),
+        training=training(response.progress) if response.HasField("progress") else None,
+    )
+
+
+def watched_forecasts(
+    response: prediction_pb2.BatchGetForecastsResponse | prediction_pb2.WatchForecastsResponse,
+) -> Forecasts:
     """Convert forecasts and reasons, by symbol."""
     return Forecasts(
         market_id=response.market_id,
         found={each.symbol: _forecast(each) for each in response.forecasts},
         missing=_missing(response.missing),
-        training=_training(response.progress) if response.HasField("progress") else None,
+        version=response.version,
     )
 
 
-def _training(message: prediction_pb2.TrainingProgress) -> Training:
+def training(message: prediction_pb2.TrainingProgress) -> Training:
+    """Convert how far training is."""
     return Training(
         stage=message.stage,
         fraction=min(max(_finite(message.fraction) or 0.0, 0.0), 1.0),
@@ -177,6 +204,8 @@ def _quote(message: quote_pb2.Quote) -> Quote:
         volume=_optional(message, "volume"),
         stale_reason=(message.stale_reason or "It is old.") if message.stale else "",
         source=_word(quote_pb2.PriceSource.Name(message.source), "PRICE_SOURCE_"),
+        recent_closes=tuple(filter(math.isfinite, message.recent_closes)),
+        version=message.version,
     )
 
 

@@ -22,6 +22,7 @@ from gateway.access import setup_access
 from gateway.account_events import account_events
 from gateway.assets import ASSETS, load_assets, static_file
 from gateway.backends import backends
+from gateway.boarding import boarding
 from gateway.csrf import CSRF, CsrfTokens, refuse_forged
 from gateway.forms import MAX_BODY_BYTES
 from gateway.key_files import csrf_key, session_keys
@@ -73,7 +74,7 @@ def create_app(settings: GatewaySettings) -> web.Application:
     setup_pages(app)
     app.on_response_prepare.append(add_headers)
     app[OPEN_STREAMS] = OpenStreams()
-    app.cleanup_ctx.extend([backends, account_events])
+    app.cleanup_ctx.extend([backends, boarding, account_events])
     _add_routes(app)
     return app
 

@@ -15,10 +15,11 @@ from foretick_rpc.errors import StartupError
 _SERVED = {
     "app.css": ("text/css", ("vendor/simple.min.css", "app.css")),
     "icon.svg": ("image/svg+xml", ("icon.svg",)),
+    "live.js": ("text/javascript", ("live.js",)),
     "htmx.js": ("text/javascript", ("vendor/htmx.min.js",)),
     "charts.js": ("text/javascript", ("vendor/lightweight-charts.standalone.production.js",)),
 }
-_TAKES_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
+TAKES_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ async def static_file(request: web.Request) -> web.Response:
         "Vary": "Accept-Encoding",
     }
     body = asset.content
-    if _TAKES_GZIP.search(request.headers.get("Accept-Encoding", "")):
+    if TAKES_GZIP.search(request.headers.get("Accept-Encoding", "")):
         headers["Content-Encoding"] = "gzip"
         body = asset.compressed
     return web.Response(

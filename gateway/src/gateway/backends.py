@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from datetime import datetime
 
 from aiohttp import web
 from grpc.aio import AioRpcError, Channel
@@ -16,11 +17,31 @@ from foretick.quote.v1.quote_pb2_grpc import QuoteServiceStub
 from foretick.subscription.v1 import subscription_pb2
 from foretick.subscription.v1.subscription_pb2_grpc import SubscriptionServiceStub
 from foretick_rpc.client import open_channel
+from foretick_rpc.convert import instant
 from gateway import answers
 from gateway.accounts import ACCOUNTS, ADMINISTRATION, Accounts, Administration
-from gateway.calls import PREDICTION, QUOTE, READ_SECONDS, SUBSCRIPTION, answered, key_message
+from gateway.calls import (
+    READ_SECONDS,
+    WATCH_SECONDS,
+    answered,
+    key_message,
+    watched,
+)
 from gateway.coalescing import Coalesced
-from gateway.model import Account, Forecasts, Instrument, Market, Quotes, SignInKey, Subscriptions
+from gateway.model import (
+    PREDICTION,
+    QUOTE,
+    SUBSCRIPTION,
+    Account,
+    Forecasts,
+    Instrument,
+    Market,
+    Quotes,
+    SignInKey,
+    Subscriptions,
+    Training,
+    Universe,
+)
 from gateway.problems import SignedOutError, internal_error
 from gateway.settings import SETTINGS
 
@@ -51,7 +72,8 @@ class Backends:
         if answer.error_reason:
             raise internal_error(SUBSCRIPTION)
         return Subscriptions(
-            answers.account(answer.account), tuple(each.symbol for each in answer.subscriptions)
+            answers.account(answer.account),
+            tuple(dict.fromkeys(each.symbol for each in answer.subscriptions)),
         )
 
     async def account(self, key: SignInKey) -> Account:
@@ -101,12 +123,36 @@ class Backends:
         call = self._quotes.SearchInstruments(request, timeout=READ_SECONDS)
         return answers.instruments((await answered(QUOTE, call)).instruments)
 
-    async def universe(self, count: int) -> tuple[str, list[Instrument]]:
-        """List the first instruments that are forecast, after the id of their market."""
+    async def universe(self, count: int) -> Universe:
+        """List the first instruments that are forecast."""
         request = quote_pb2.ListUniverseRequest(page_size=count)
         call = self._quotes.ListUniverse(request, timeout=READ_SECONDS)
-        response = await answered(QUOTE, call)
-        return response.market_id, answers.instruments(response.instruments)
+        return answers.universe(await answered(QUOTE, call))
+
+    async def market_time(self) -> datetime:
+        """Ask what time it is on the market."""
+        call = self._quotes.GetClock(quote_pb2.GetClockRequest(), timeout=READ_SECONDS)
+        return instant((await answered(QUOTE, call)).market_time)
+
+    def watch_quotes(self, symbols: Sequence[str]) -> AsyncIterator[Quotes]:
+        """Watch the quotes of 1 to 500 symbols: all of them first, then those that change."""
+        request = quote_pb2.WatchQuotesRequest(symbols=symbols)
+        call = self._quotes.WatchQuotes(request, timeout=WATCH_SECONDS)
+        return watched(QUOTE, call, answers.quotes)
+
+    def watch_forecasts(self, symbols: Sequence[str]) -> AsyncIterator[Forecasts]:
+        """Watch the forecasts of 1 to 500 symbols: all of them first, then those that change."""
+        request = prediction_pb2.WatchForecastsRequest(symbols=symbols, horizon=1)
+        call = self._predictions.WatchForecasts(request, timeout=WATCH_SECONDS)
+        return watched(PREDICTION, call, answers.watched_forecasts)
+
+    async def training(self) -> Training | None:
+        """Ask how far the training under way is; None where there is none."""
+        request = prediction_pb2.GetModelStatusRequest()
+        call = self._predictions.GetModelStatus(request, timeout=READ_SECONDS)
+        status = await answered(PREDICTION, call)
+        is_running = status.training_state == prediction_pb2.TRAINING_STATE_RUNNING
+        return answers.training(status.progress) if is_running else None
 
     async def forecasts(self, symbols: Sequence[str]) -> Forecasts:
         """Get the forecasts of 1 to 500 symbols for their next session."""

@@ -1,14 +1,24 @@
-"""What a watchlist page needs from the services, in as few calls as can be; any may be down."""
+"""What a watchlist page shows around its rows and in them, of whichever answers there are."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 from gateway.backends import Backends
-from gateway.model import Forecasts, Instrument, Market, Quotes, Reason
+from gateway.model import (
+    Fetching,
+    Forecasts,
+    Instrument,
+    Market,
+    Quotes,
+    Reason,
+    Training,
+)
 from gateway.problems import RequestError
+from gateway.watchlist import Row, watchlist_rows
 
 T = TypeVar("T")
 
@@ -18,13 +28,20 @@ SIMILAR = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
-    """Answers of quote-svc and prediction-svc; a Reason stands for an answer that failed."""
+class Surroundings:
+    """What stands around the rows; a reason where a service does not answer, and since when."""
 
-    market: Market | None
-    quotes: Quotes | Reason
-    forecasts: Forecasts | Reason
-    offered: list[Instrument]
+    market: Market | None = None
+    market_time: datetime | None = None
+    pace: float = 0.0
+    """Seconds that pass on the market in one."""
+    price_reason: Reason | None = None
+    price_since: datetime | None = None
+    forecast_reason: Reason | None = None
+    forecast_since: datetime | None = None
+    offered: tuple[Instrument, ...] = ()
+    fetching: Fetching | None = None
+    training: Training | None = None
 
 
 async def attempt(call: Awaitable[T]) -> T | Reason:
@@ -36,10 +53,10 @@ async def attempt(call: Awaitable[T]) -> T | Reason:
         return Reason(error.reason, error.message)
 
 
-async def gather(backends: Backends, symbols: tuple[str, ...]) -> Gathered:
+async def gather(backends: Backends, symbols: tuple[str, ...]) -> tuple[Surroundings, list[Row]]:
     """Ask for quotes and forecasts of ``symbols``; without any, for symbols to begin with."""
     if not symbols:
-        return await _for_beginners(backends)
+        return await _for_beginners(backends), []
     quotes, forecasts, market = await asyncio.gather(
         attempt(backends.quotes(symbols)),
         attempt(backends.forecasts(symbols)),
@@ -47,18 +64,24 @@ async def gather(backends: Backends, symbols: tuple[str, ...]) -> Gathered:
     )
     if isinstance(quotes, Quotes):
         market = await attempt(backends.market(quotes.market_id))
-    return Gathered(_known(market), quotes, forecasts, offered=[])
+    surroundings = Surroundings(
+        market=_known(market),
+        market_time=quotes.market_time if isinstance(quotes, Quotes) else None,
+        price_reason=_reason(quotes),
+        forecast_reason=_reason(forecasts),
+        training=forecasts.training if isinstance(forecasts, Forecasts) else None,
+    )
+    return surroundings, watchlist_rows(symbols, quotes, forecasts)
 
 
-async def _for_beginners(backends: Backends) -> Gathered:
+async def _for_beginners(backends: Backends) -> Surroundings:
     universe, market = await asyncio.gather(
         attempt(backends.universe(OFFERED)), attempt(backends.market())
     )
     if isinstance(universe, Reason):
-        return Gathered(_known(market), universe, Forecasts(""), offered=[])
-    market_id, offered = universe
-    market = await attempt(backends.market(market_id))
-    return Gathered(_known(market), Quotes(market_id, None), Forecasts(market_id), offered)
+        return Surroundings(_known(market), price_reason=universe)
+    market = await attempt(backends.market(universe.market_id))
+    return Surroundings(_known(market), offered=universe.instruments, fetching=universe.fetching)
 
 
 async def similar(backends: Backends, entered: str) -> list[Instrument]:
@@ -69,3 +92,7 @@ async def similar(backends: Backends, entered: str) -> list[Instrument]:
 
 def _known(market: Market | Reason) -> Market | None:
     return market if isinstance(market, Market) else None
+
+
+def _reason(answer: object) -> Reason | None:
+    return answer if isinstance(answer, Reason) else None

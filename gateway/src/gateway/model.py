@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+SUBSCRIPTION, QUOTE, PREDICTION = "subscription-svc", "quote-svc", "prediction-svc"
+
 
 @dataclass(frozen=True, slots=True)
 class SignInKey:
@@ -107,6 +109,11 @@ class Reason:
     reason: str
     message: str
 
+    @property
+    def is_of_service(self) -> bool:
+        """Whether a whole service fails, which is said above a list and not in every row."""
+        return self.reason in {"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL"}
+
 
 @dataclass(frozen=True, slots=True)
 class Market:
@@ -159,6 +166,10 @@ class Quote:
     volume: float | None = None
     stale_reason: str = ""
     source: str = ""
+    recent_closes: tuple[float, ...] = ()
+    """Of the last final sessions, oldest first."""
+    version: int = field(default=0, compare=False)
+    """A lower one than is known already is out of date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +180,24 @@ class Quotes:
     market_time: datetime | None
     found: dict[str, Quote] = field(default_factory=dict)
     missing: dict[str, Reason] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Universe:
+    """The first instruments that are forecast, and how far the fetching of all is, if it is."""
+
+    market_id: str
+    instruments: tuple[Instrument, ...]
+    fetching: "Fetching | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """How far the first fetching of histories is, in instruments."""
+
+    known: int
+    failed: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,4 +248,6 @@ class Forecasts:
     found: dict[str, Forecast] = field(default_factory=dict)
     missing: dict[str, Reason] = field(default_factory=dict)
     training: Training | None = None
-    """None where nothing is being trained."""
+    """None where nothing is being trained, and in what is watched."""
+    version: int = 0
+    """Of what is served; a lower one than is known already is out of date."""

@@ -11,12 +11,14 @@ from aiohttp import web
 
 from foretick_rpc.logs import request_id
 from gateway import wording
-from gateway.assets import ASSETS, asset_url
+from gateway.assets import ASSETS, TAKES_GZIP, asset_url
+from gateway.drawings import drawn_move
 from gateway.languages import _, languages, ngettext, spoken
 from gateway.looks import look_of
 from gateway.negotiation import prefers_json
 from gateway.problems import RequestError
 from gateway.redirects import HOME
+from gateway.told import told
 
 _FILTERS: dict[str, Callable[..., str]] = {
     "price": wording.price,
@@ -29,6 +31,8 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "device": wording.device,
     "event": wording.event,
     "time_left": wording.time_left,
+    "told": told,
+    "drawn_move": lambda move: f"{drawn_move(move):g}",
 }
 
 # Floats that JSON has no form for are a fault here, not something to send.
@@ -90,16 +94,39 @@ def html_page(
 
     ``email`` and ``csrf_token`` make the signed-in header; ``account`` is for administrators.
     """
-    around: dict[str, Any] = {
+    context = {**frame(request), **context}
+    response = aiohttp_jinja2.render_template(template, request, context, status=status)
+    return _retried(response, context["error"])
+
+
+def frame(request: web.Request) -> dict[str, Any]:
+    """What every page shows around its content; at first, to nobody in particular."""
+    return {
         "look": look_of(request.cookies),
         "here": request.path,
         # Where a form that any page has leads back to.
         "address": request.path_qs if request.method == "GET" else HOME,
+        "email": None,
+        "account": None,
+        "csrf_token": None,
+        "error": None,
     }
-    nobody = {"email": None, "account": None, "csrf_token": None, "error": None}
-    context = {**around, **nobody, **context}
-    response = aiohttp_jinja2.render_template(template, request, context, status=status)
-    return _retried(response, context["error"])
+
+
+def html_bytes(
+    request: web.Request, body: bytes, error: RequestError | None = None
+) -> web.Response:
+    """Answer with a page that is rendered already; compressed, in a thread, for whoever asks."""
+    response = web.Response(
+        body=body,
+        status=error.status if error else 200,
+        content_type="text/html",
+        charset="utf-8",
+        zlib_executor_size=1024,
+    )
+    if TAKES_GZIP.search(request.headers.get("Accept-Encoding", "")):
+        response.enable_compression(web.ContentCoding.gzip)
+    return _retried(response, error)
 
 
 def _retried(response: web.Response, error: RequestError | None) -> web.Response:

@@ -54,7 +54,7 @@ def request_error(service: str, rpc_error: AioRpcError) -> RequestError:
     if status == 503:
         return RequestError(503, "UNAVAILABLE", f"{service} can't be reached at the moment.")
     if status == 504:
-        return RequestError(504, "DEADLINE_EXCEEDED", f"{service} did not answer in time.")
+        return late_error(service)
     # A refused service token is the operator's mistake; signing in again would not mend it.
     if status == 500 or error.reason == "SERVICE_TOKEN_WRONG":
         return internal_error(service)
@@ -63,6 +63,11 @@ def request_error(service: str, rpc_error: AioRpcError) -> RequestError:
     seconds = error.metadata.get("retry_after_seconds", "")
     refused.retry_after = int(seconds) if seconds.isdecimal() else None
     return refused
+
+
+def late_error(service: str) -> RequestError:
+    """Return the error for a call to ``service`` that took too long."""
+    return RequestError(504, "DEADLINE_EXCEEDED", f"{service} did not answer in time.")
 
 
 def internal_error(service: str) -> RequestError:

@@ -1,7 +1,7 @@
 """Settings of the gateway."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated
+from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import Field, field_validator
@@ -28,6 +28,9 @@ class GatewaySettings(RpcSettings):
     subscription_target: str = Field(
         default="127.0.0.1:50053", validation_alias="SUBSCRIPTION_TARGET"
     )
+
+    # Off, pages ask the services each time; it is there to be measured against.
+    board: Literal["on", "off"] = Field(default="on", validation_alias="GATEWAY_BOARD")
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from gateway.backends import BACKENDS
-from gateway.calls import SUBSCRIPTION
+from gateway.model import SUBSCRIPTION
 from gateway.pages import json_page, see_other, wants_json
 from gateway.redirects import HOME
 

@@ -7,25 +7,32 @@ from aiohttp import web
 
 from gateway.access import require_sign_in
 from gateway.backends import BACKENDS, Backends
-from gateway.bandbar import band_bar, scale_end
+from gateway.board import Board, Entry
+from gateway.boarding import BOARD, FRAGMENTS, POLL
 from gateway.csrf import CSRF
+from gateway.drawings import scale_end
 from gateway.forms import read_form
-from gateway.gathering import Gathered, gather, similar
-from gateway.model import Forecasts, Quotes, Reason, SignInKey, Subscriptions, Training
-from gateway.pages import html_page, json_page, see_other, wants_json
+from gateway.fragments import Drawn
+from gateway.gathering import Surroundings, gather, similar
+from gateway.model import Quotes, SignInKey, Subscriptions
+from gateway.pages import frame, html_bytes, json_page, see_other, wants_json
 from gateway.problems import RequestError, SignedOutError
 from gateway.redirects import HOME
+from gateway.settings import SETTINGS
 from gateway.watchlist import (
     Row,
+    fetching_json,
     market_json,
     reason_json,
     row_json,
     training_json,
-    watchlist_rows,
 )
 
 ADDING_SECONDS = 6.0
 PENDING_PAUSE_SECONDS = 0.1
+# What has not come by then is pending on a page, and comes later.
+PAGE_PATIENCE_SECONDS = 0.15
+PROGRAM_PATIENCE_SECONDS = 2.0
 _STATUS_OF_MISSING = {
     "SYMBOL_NOT_FOUND": 404,
     "HISTORY_PENDING": 503,
@@ -117,54 +124,92 @@ async def _refused(
 async def _watchlist(
     request: web.Request, key: SignInKey, *, error: RequestError | None = None, entered: str = ""
 ) -> web.Response:
-    backends = request.app[BACKENDS]
-    subscriptions = await backends.subscriptions(key)
-    gathered = await gather(backends, subscriptions.symbols)
-    rows = watchlist_rows(subscriptions.symbols, gathered.quotes, gathered.forecasts)
-    token = request.app[CSRF].of_sign_in(key.sign_in_id)
+    app = request.app
+    subscriptions = await app[BACKENDS].subscriptions(key)
+    token = app[CSRF].of_sign_in(key.sign_in_id)
     if wants_json(request):
-        return _as_json(subscriptions, gathered, rows, token)
-    end = scale_end(rows)
-    return html_page(
-        request,
+        around, rows = await _for_programs(app, subscriptions.symbols)
+        return _as_json(subscriptions, around, rows, token)
+    around, drawn, since = await _for_people(app, subscriptions.symbols)
+    fragments = app[FRAGMENTS]
+    pieces = {
+        "market": fragments.market(around.market, around.market_time, around.pace),
+        "notices": fragments.notices(around),
+        "since": since.encode(),
+    }
+    if drawn:
+        pieces["rows"] = b"".join(
+            part
+            for symbol, row in zip(subscriptions.symbols, drawn, strict=True)
+            for part in (row.row, fragments.tail(symbol))
+        )
+    body = fragments.page(
         "subscription.html",
-        status=error.status if error else 200,
-        email=subscriptions.account.email,
-        csrf_token=token,
-        rows=[(row, band_bar(row, end)) for row in rows],
-        scale_end=end,
-        market=gathered.market,
-        market_time=gathered.quotes.market_time if isinstance(gathered.quotes, Quotes) else None,
-        price_reason=_reason(gathered.quotes),
-        forecast_reason=_reason(gathered.forecasts),
-        training=_training(gathered.forecasts),
-        offered=gathered.offered,
-        error=error,
-        entered=entered,
+        pieces,
+        **{
+            **frame(request),
+            "email": subscriptions.account.email,
+            "account": subscriptions.account,
+            "csrf_token": token,
+            "has_rows": bool(drawn),
+            "is_pending": any(row.is_pending for row in drawn),
+            "scale_end": scale_end(row.reach for row in drawn),
+            "prices_down": around.price_reason is not None,
+            "forecasts_down": around.forecast_reason is not None,
+            "offered": () if drawn else around.offered,
+            "error": error,
+            "entered": entered,
+        },
     )
+    return html_bytes(request, body, error)
 
 
-def _training(forecasts: Forecasts | Reason) -> Training | None:
-    return forecasts.training if isinstance(forecasts, Forecasts) else None
+async def _for_people(
+    app: web.Application, symbols: tuple[str, ...]
+) -> tuple[Surroundings, list[Drawn], str]:
+    """What a page shows at once, and which state of the board it is."""
+    fragments = app[FRAGMENTS]
+    if app[SETTINGS].board == "off":
+        around, rows = await gather(app[BACKENDS], symbols)
+        return around, [fragments.draw(row) for row in rows], ""
+    board, entries = await _on_board(app, symbols, PAGE_PATIENCE_SECONDS)
+    drawn = [fragments.drawn(board, entry) for entry in entries]
+    return app[POLL].known, drawn, board.token
+
+
+async def _for_programs(
+    app: web.Application, symbols: tuple[str, ...]
+) -> tuple[Surroundings, list[Row]]:
+    """What programs get, which have no live updates and so wait longer."""
+    if app[SETTINGS].board == "off":
+        return await gather(app[BACKENDS], symbols)
+    board, entries = await _on_board(app, symbols, PROGRAM_PATIENCE_SECONDS)
+    return app[POLL].known, board.rows_for_programs(entries)
+
+
+async def _on_board(
+    app: web.Application, symbols: tuple[str, ...], patience: float
+) -> tuple[Board, list[Entry]]:
+    board = app[BOARD]
+    entries = board.look(symbols)
+    give_up = time.monotonic() + patience
+    await app[POLL].look(patience)
+    await board.answered(entries, max(give_up - time.monotonic(), 0))
+    return board, entries
 
 
 def _as_json(
-    subscriptions: Subscriptions, gathered: Gathered, rows: list[Row], token: str
+    subscriptions: Subscriptions, around: Surroundings, rows: list[Row], token: str
 ) -> web.Response:
-    quotes, market = gathered.quotes, gathered.market
-    market_time = quotes.market_time if isinstance(quotes, Quotes) else None
     return json_page(
         {
             "subs": [row_json(row) for row in rows],
-            "market": market_json(market, market_time) if market else None,
-            "priceReason": reason_json(_reason(quotes)),
-            "forecastReason": reason_json(_reason(gathered.forecasts)),
-            "training": training_json(_training(gathered.forecasts)),
+            "market": market_json(around.market, around.market_time) if around.market else None,
+            "priceReason": reason_json(around.price_reason),
+            "forecastReason": reason_json(around.forecast_reason),
+            "training": training_json(around.training),
+            "fetching": fetching_json(around.fetching),
             "email": subscriptions.account.email,
             "csrf_token": token,
         }
     )
-
-
-def _reason(answer: object) -> Reason | None:
-    return answer if isinstance(answer, Reason) else None

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from gateway.model import Forecast, Forecasts, Market, Quote, Quotes, Reason, Training
+from gateway.drawings import reach, sparkline
+from gateway.languages import N_
+from gateway.model import Fetching, Forecast, Forecasts, Market, Quote, Quotes, Reason, Training
 
 T = TypeVar("T")
 
@@ -15,6 +17,10 @@ BAND_LEVEL = 0.8
 OTHER_MARKET = Reason(
     "MARKET_MISMATCH", "The forecasts at hand are of another market; new ones are being made."
 )
+# Beside what nobody has answered for yet.
+PENDING = Reason("PENDING", N_("It is being fetched."))
+# What is being fetched or made by a service that answers.
+_PENDING_REASONS = frozenset({"PENDING", "HISTORY_PENDING", "FORECAST_PENDING"})
 NOT_ANSWERED = Reason("NOT_ANSWERED", "Nothing was answered for this symbol.")
 
 
@@ -27,6 +33,16 @@ class Row:
     price_reason: Reason | None
     forecast: Forecast | None
     forecast_reason: Reason | None
+
+    @property
+    def is_price_pending(self) -> bool:
+        """Whether the price is still to come."""
+        return self.price_reason is not None and self.price_reason.reason in _PENDING_REASONS
+
+    @property
+    def is_forecast_pending(self) -> bool:
+        """Whether the forecast is still to come."""
+        return self.forecast_reason is not None and self.forecast_reason.reason in _PENDING_REASONS
 
     @property
     def change_percent(self) -> float | None:
@@ -58,6 +74,16 @@ class Row:
             return None
         low, high = (percent_move(price, self.forecast.reference_close) for price in self.band)
         return None if low is None or high is None else (low, high)
+
+    @property
+    def reach(self) -> float:
+        """How far the band reaches from no change, in percent; 0 without a band."""
+        return round(reach(self.band_moves), 2)
+
+    @property
+    def spark(self) -> str:
+        """The points of a line through the last closes; empty where there are too few."""
+        return sparkline(self.quote.recent_closes) if self.quote else ""
 
     @property
     def median_move(self) -> float | None:
@@ -151,6 +177,7 @@ def _quote_json(row: Row) -> dict[str, Any]:
         "sessionState": quote and quote.state,
         "stale": quote and bool(quote.stale_reason),
         "staleReason": quote.stale_reason or None if quote else None,
+        "recentCloses": quote and list(quote.recent_closes),
         "priceReason": reason_json(row.price_reason),
     }
 
@@ -179,6 +206,13 @@ def _forecast_json(row: Row) -> dict[str, Any]:
         "modelVersion": forecast.model_version or None if forecast else None,
         "forecastReason": reason_json(row.forecast_reason),
     }
+
+
+def fetching_json(fetching: Fetching | None) -> dict[str, int] | None:
+    """How far the first fetching of histories is."""
+    if fetching is None:
+        return None
+    return {"known": fetching.known, "failed": fetching.failed, "total": fetching.total}
 
 
 def training_json(training: Training | None) -> dict[str, object] | None:

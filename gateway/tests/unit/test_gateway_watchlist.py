@@ -3,7 +3,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.bandbar import band_bar, scale_end
 from gateway.model import Forecast, Forecasts, Quote, Quotes, Reason, Score, Session
 from gateway.watchlist import NOT_ANSWERED, OTHER_MARKET, Row, row_json, watchlist_rows
 
@@ -113,28 +112,3 @@ def test_a_forecast_of_an_older_session_is_updating_and_lends_no_hours() -> None
     assert content["forecastState"] == "updating"
     assert content["forecastSession"] == "2020-01-02"
     assert content["forecastSessionOpen"] is None
-
-
-def test_the_bars_share_one_symmetric_scale() -> None:
-    calm = a_forecast("AAPL", low=199.0, high=201.0)  # -0.5 % to +0.5 %
-    wild = a_forecast("MSFT", low=186.0, high=219.0)  # -7 % to +9.5 %
-    joined = rows(quotes(), forecasts(calm, wild))
-    end = scale_end(joined)
-    assert end == 10
-    narrow, wide = (band_bar(row, end) for row in joined)
-    assert narrow is not None
-    assert wide is not None
-    assert narrow.width < wide.width < 100
-    assert narrow.left + narrow.width / 2 == pytest.approx(50, abs=0.01)
-    assert narrow.dot == wide.dot == pytest.approx(50 + 49 * 0.25 / 10, abs=0.01)
-
-
-def test_bars_stay_in_the_drawing_whatever_the_numbers() -> None:
-    row = rows(quotes(), forecasts(a_forecast(low=-1e6, high=1e12)))[0]
-    end = scale_end([row])
-    bar = band_bar(row, end)
-    assert bar is not None
-    assert bar.left >= 0
-    assert bar.left + bar.width <= 100
-    assert scale_end([]) == 0.5
-    assert band_bar(rows(quotes(), DOWN)[0], 1.0) is None

@@ -2,23 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 from grpc import StatusCode
 
 from foretick_rpc.errors import AppError
-from gateway import backends
-
-RECOVERY_SECONDS = 5.0
-
-
-async def until(check: Callable[[], Awaitable[bool]]) -> None:
-    """Poll until it holds; services come back within seconds."""
-    async with asyncio.timeout(RECOVERY_SECONDS):
-        while not await check():  # noqa: ASYNC110 - what comes back is another process
-            await asyncio.sleep(0.05)
+from gateway import feeding
+from patience import eventually
 
 
 async def follow(person: Any, *symbols: str) -> None:
@@ -49,7 +41,7 @@ async def test_without_prediction_svc_prices_are_shown(anyone: Any, services: An
         answer = await anyone.get("/subscribeList")
         return "unavailable" not in answer.text and "2020" in answer.text
 
-    await until(forecasts_are_back if not anyone.is_program else _has_scores(anyone))
+    await eventually(forecasts_are_back if not anyone.is_program else _has_scores(anyone))
 
 
 def _has_scores(program: Any) -> Callable[[], Awaitable[bool]]:
@@ -85,15 +77,19 @@ async def test_without_quote_svc_the_list_is_shown(anyone: Any, services: Any) -
     async def prices_are_back() -> bool:
         return "293.65" in (await anyone.get("/subscribeList")).text
 
-    await until(prices_are_back)
+    await eventually(prices_are_back)
 
 
 async def test_without_quote_svc_an_empty_list_says_so(browser: Any, services: Any) -> None:
     await services.stop("quote")
     await browser.register()
+
+    async def is_said() -> bool:
+        return "Prices are unavailable:" in (await browser.get("/subscribeList")).text
+
+    await eventually(is_said)
     answer = await browser.get("/subscribeList")
     assert answer.status == 200
-    assert "Prices are unavailable:" in answer.text
     assert "as soon as prices are back" in answer.text
 
 
@@ -126,20 +122,21 @@ async def test_without_subscription_svc_there_is_a_plain_503(anyone: Any, servic
     async def is_back() -> bool:
         return bool((await anyone.get("/subscribeList")).status == 200)
 
-    await until(is_back)
+    await eventually(is_back)
 
 
 async def test_a_service_that_hangs_is_not_waited_for(
     program: Any, services: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await follow(program, "AAPL")
-    monkeypatch.setattr(backends, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(feeding, "FIRST_ANSWER_SECONDS", 0.2)
     released = asyncio.Event()
 
-    async def hang(_request: Any, _context: Any) -> Any:
+    async def hang(_request: Any, _context: Any) -> AsyncIterator[Any]:
         await released.wait()
+        yield
 
-    monkeypatch.setattr(services.predictions, "BatchGetForecasts", hang)
+    monkeypatch.setattr(services.predictions, "WatchForecasts", hang)
     await services.stop("prediction")
     await services.start("prediction")
 
@@ -152,7 +149,7 @@ async def test_a_service_that_hangs_is_not_waited_for(
         late = row["forecastReason"] and row["forecastReason"]["reason"] == "DEADLINE_EXCEEDED"
         return bool(late and row["currentPrice"] == 293.65)
 
-    await until(is_late)
+    await eventually(is_late)
     released.set()
 
 

@@ -9,7 +9,7 @@ from quote_svc.market import Bars
 from quote_svc.merging import changed_basis, gaps_after, joined, notes_after
 from quote_svc.sessions import SessionCalendar, moment, session_at
 from quote_svc.source import Nonsense, SourceHistory, SourceQuote
-from quote_svc.stored_symbol import Provenance, StoredSymbol, tail_of
+from quote_svc.stored_symbol import Provenance, StoredSymbol, recent_closes_of, tail_of
 
 # Clocks differ, but not by more than this.
 _FUTURE = timedelta(minutes=5)
@@ -57,7 +57,14 @@ def taken_in(
     )
     asked_at = None if before is None else before.stored.asked_at
     stored = StoredSymbol(
-        answer.instrument, provenance, len(bars), tail_of(bars), quote, now, asked_at
+        answer.instrument,
+        provenance,
+        len(bars),
+        tail_of(bars),
+        quote,
+        now,
+        asked_at,
+        recent_closes=recent_closes_of(bars),
     )
     return Kept(stored, bars)
 

@@ -14,6 +14,7 @@ from quote_svc.calendars import TradingCalendar, load_calendar
 from quote_svc.control import ClockStandsStill, NoSessionsLeft
 from quote_svc.csv_file import NUMBERS, CsvRows, SymbolRows, read_csv
 from quote_svc.market import (
+    RECENT_CLOSES,
     Bars,
     ExchangeClock,
     FetchProgress,
@@ -170,6 +171,7 @@ class CsvMarket:
             volume=float(bars.volumes[last]),
             stale=bool(stale_reason),
             stale_reason=stale_reason,
+            recent_closes=tuple(bars.closes[max(count - RECENT_CLOSES, 0) : count].tolist()),
         )
 
     async def progress(self) -> FetchProgress | None:

@@ -14,6 +14,7 @@ from quote_svc.demo_stocks import STOCKS
 from quote_svc.demo_time import EXCHANGE_CODE, PAST_SESSIONS, DemoInstant, DemoPace
 from quote_svc.market import (
     MOST_SESSIONS,
+    RECENT_CLOSES,
     Bars,
     ExchangeClock,
     FetchProgress,
@@ -170,11 +171,12 @@ class DemoMarket:
 
     def _quote(self, symbol: str, now: DemoInstant) -> Quote:
         closed, sessions = self._closed(symbol, now)
-        bars = closed[:, sessions[-2:]]
+        bars = closed[:, sessions[-RECENT_CLOSES:]]
+        closes = split_adjusted(bars)[3]
         _, stock = self._stocks[symbol]
         current = now.next_session if now.is_open else now.next_session - 1
         if now.is_open and stock.trades_in(current):
-            return self._open_quote(symbol, now, float(bars[3, -1]))
+            return self._open_quote(symbol, now, closes)
         last = demo_time.session(self._prices.first_kept + int(sessions[-1]))
         # Nothing changes between an open and the close, or a close and the open.
         turn = demo_time.session(current)
@@ -198,20 +200,22 @@ class DemoMarket:
             stale=bool(stale_reason),
             stale_reason=stale_reason,
             version=microseconds(since),
+            recent_closes=tuple(closes.tolist()),
         )
 
-    def _open_quote(self, symbol: str, now: DemoInstant, last_close: float) -> Quote:
+    def _open_quote(self, symbol: str, now: DemoInstant, closes: Floats) -> Quote:
         session = demo_time.session(now.next_session)
         row, _ = self._stocks[symbol]
         tick = (now.market_time - session.open_time) // _TICK
         ticks = self._prices.ticks(row)
         volume, factor = self._prices.bars(row)[[4, 6], -1]
         prices = ticks[: tick + 1]
+        closes = closes / factor
         return Quote(
             instrument=self._instruments[symbol],
             price=float(prices[-1]),
             as_of_time=session.open_time + tick * _TICK,
-            previous_close=last_close / float(factor),
+            previous_close=float(closes[-1]),
             session_date=session.session_date,
             state=SessionState.OPEN,
             next_session=session,
@@ -221,6 +225,7 @@ class DemoMarket:
             volume=float(volume * len(prices) // len(ticks)),
             source=PriceSource.LATEST_TRADE,
             version=microseconds(session.open_time + tick * _TICK),
+            recent_closes=tuple(closes.tolist()),
         )
 
     async def progress(self) -> FetchProgress | None:

@@ -16,6 +16,8 @@ Ints = NDArray[np.int64]
 SESSIONS_AHEAD = 20
 # So many sessions of an exchange are remembered for whoever asks what happened to them.
 MOST_SESSIONS = 2000
+# So many closes are told with a quote.
+RECENT_CLOSES = 30
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -150,8 +152,9 @@ class MarketClock:
 class Quote:
     """The latest price of an instrument, in major units, with the instant that it is of.
 
-    `day_low`, `day_high` and `volume` are the session's so far. A quote is `stale` where it
-    should be newer than it is; `version` rises with every change of it.
+    `day_low`, `day_high` and `volume` are the session's so far; `recent_closes` are the last final
+    ones, at most `RECENT_CLOSES`, oldest first. A quote is `stale` where it should be newer than
+    it is; `version` rises with every change of it.
     """
 
     instrument: Instrument
@@ -168,6 +171,7 @@ class Quote:
     stale_reason: str = ""
     version: int = 0
     source: PriceSource = PriceSource.FINAL_BAR
+    recent_closes: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,7 @@ def quote_of(
         stale_reason=reason,
         version=stored.version + microseconds(at.changed_at) + is_silent,
         source=source,
+        recent_closes=stored.recent_closes,
     )
 
 

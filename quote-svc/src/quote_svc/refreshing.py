@@ -380,6 +380,7 @@ def _differ(one: StoredSymbol, other: StoredSymbol) -> bool:
         != (other.instrument, other.provenance.gaps, other.provenance.checks)
         or one.provenance.adjusted_basis != other.provenance.adjusted_basis
         or one.unknown_since != other.unknown_since
+        or one.recent_closes != other.recent_closes
     )
 
 

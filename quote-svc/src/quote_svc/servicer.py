@@ -374,4 +374,5 @@ def _quote(quote: domain.Quote) -> pb.Quote:
         stale_reason=quote.stale_reason,
         source=_PRICE_SOURCES[quote.source],
         version=quote.version,
+        recent_closes=quote.recent_closes,
     )

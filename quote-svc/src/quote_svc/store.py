@@ -210,6 +210,7 @@ def _facts(stored: StoredSymbol) -> dict[str, Any]:
         "adjusted_basis": provenance.adjusted_basis,
         "sessions": stored.sessions,
         "tail": json.dumps([astuple(bar) for bar in stored.tail]),
+        "recent_closes": json.dumps(stored.recent_closes),
         "gaps": json.dumps([astuple(gap) for gap in provenance.gaps]),
         "checks": json.dumps(provenance.checks),
         "unknown_since": _seconds(stored.unknown_since),
@@ -266,6 +267,7 @@ def _stored(row: Row[Any]) -> StoredSymbol:
         pushed_at=None if row.pushed_at is None else _time(row.pushed_at),
         failure=row.failure,
         version=row.version,
+        recent_closes=tuple(json.loads(row.recent_closes)),
     )
 
 

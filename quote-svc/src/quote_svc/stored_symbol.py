@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from quote_svc.market import Bars
+from quote_svc.market import RECENT_CLOSES, Bars
 from quote_svc.source import SourceInstrument, SourceQuote
 
 _TAIL = 2
@@ -51,6 +51,7 @@ class StoredSymbol:
     `answered_at` is when the source last answered for it, `asked_at` when people last asked.
     `pushed_at` is when it last pushed a price, `failure` why it fails now, empty where it doesn't.
     `version` rises with every change of all this but `asked_at`, in steps of two or more.
+    `recent_closes` are those of the last bars, oldest first.
     `unknown_since` is when the source began to deny a symbol that it had before, and
     `unknown_days` on how many days it has confirmed that.
     """
@@ -67,6 +68,7 @@ class StoredSymbol:
     pushed_at: datetime | None = None
     failure: str = ""
     version: int = 0
+    recent_closes: tuple[float, ...] = ()
 
     @property
     def heard_at(self) -> datetime:
@@ -92,3 +94,8 @@ def tail_of(bars: Bars) -> tuple[TailBar, ...]:
         )
         for row in range(max(len(bars) - _TAIL, 0), len(bars))
     )
+
+
+def recent_closes_of(bars: Bars) -> tuple[float, ...]:
+    """The closes of the last bars, oldest first."""
+    return tuple(bars.closes[-RECENT_CLOSES:].tolist())

@@ -34,9 +34,10 @@ market_clocks = Table(
 )
 
 # One symbol of a market: what it is, and its final daily bars in one blob. `tail` repeats the
-# last bars, `gaps` the sessions that the source lost and `checks` what was noted while checking,
-# all as JSON, so that quotes and the scheduler need not unpack the blob. Times are seconds since
-# the epoch. `unknown_since` and `unknown_days` say when the source began to deny the symbol.
+# last bars, `recent_closes` the closes of some more, `gaps` the sessions that the source lost and
+# `checks` what was noted while checking, all as JSON, so that quotes and the scheduler need not
+# unpack the blob. Times are seconds since the epoch. `unknown_since` and `unknown_days` say when
+# the source began to deny the symbol.
 histories = Table(
     "histories",
     metadata,
@@ -52,6 +53,7 @@ histories = Table(
     Column("adjusted_basis", Integer, nullable=False),
     Column("sessions", Integer, nullable=False),
     Column("tail", Text, nullable=False),
+    Column("recent_closes", Text, nullable=False, server_default="[]"),
     Column("gaps", Text, nullable=False),
     Column("checks", Text, nullable=False),
     Column("unknown_since", Float),

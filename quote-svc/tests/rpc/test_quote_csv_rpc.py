@@ -57,6 +57,7 @@ async def test_batch_get_quotes(csv: QuoteServiceStub) -> None:
     assert [quote.instrument.symbol for quote in batch.quotes] == ["BBB", "AAA", "CCC"]
     bbb, _, ccc = batch.quotes
     assert (bbb.price, bbb.previous_close) == (21.2, 21.0)
+    assert bbb.recent_closes[-2:] == [21.0, 21.2]
     assert instant(bbb.as_of_time) == CLOSE
     assert bbb.session_date == "2019-12-31"
     assert bbb.state == pb.SESSION_STATE_CLOSED

@@ -110,6 +110,7 @@ async def test_closed_open_and_closed_again(run: Run) -> None:
     closes = (await run.bars("BOXJ")).closes
     assert closed.state is SessionState.CLOSED
     assert (closed.price, closed.previous_close) == (closes[-1], closes[-2])
+    assert closed.recent_closes == tuple(closes[-30:])
     assert closed.as_of_time == datetime(2026, 1, 2, 16, tzinfo=UTC)
     assert closed.session_date == date(2026, 1, 2)
     assert closed.next_session.session_date == date(2026, 1, 5)
@@ -118,6 +119,7 @@ async def test_closed_open_and_closed_again(run: Run) -> None:
     opened = await run.quote("BOXJ")
     assert opened.state is SessionState.OPEN
     assert opened.previous_close == closes[-1]
+    assert opened.recent_closes == tuple(closes[-30:])
     assert opened.as_of_time == datetime(2026, 1, 5, 12, 45, tzinfo=UTC)
     assert opened.session_date == opened.next_session.session_date == date(2026, 1, 5)
     assert len(await run.bars("BOXJ")) == 1500, "an open session is no history"
@@ -207,6 +209,7 @@ async def test_nobody_sees_a_split_before_it_happens(run: Run) -> None:
     assert bars.closes[-1000:].tolist() == raw[3, split - 1000 : split].tolist()
     quote = await run.quote("FJRQ")
     assert quote.previous_close == raw[3, split - 1] * 2
+    assert quote.recent_closes == tuple(2 * raw[3, split - 30 : split])
     assert quote.price == pytest.approx(raw[3, split - 1] * 2, rel=0.1)
 
     run.at(split + 1, 0)  # closed: the past is on the basis of the last bar
@@ -217,6 +220,7 @@ async def test_nobody_sees_a_split_before_it_happens(run: Run) -> None:
     assert bars.split_factors[-2:].tolist() == [1, 0.5]
     quote = await run.quote("FJRQ")
     assert (quote.price, quote.previous_close) == (bars.closes[-1], bars.closes[-2])
+    assert quote.recent_closes == tuple(bars.closes[-30:])
 
 
 async def test_split_adjusted_returns_are_those_that_were_traded(run: Run) -> None:

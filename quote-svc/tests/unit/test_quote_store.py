@@ -17,7 +17,7 @@ from quote_svc.bar_blob import BlobDamaged, decoded, encoded
 from quote_svc.market import Bars, InstrumentKind
 from quote_svc.source import SourceInstrument, SourceQuote
 from quote_svc.store import Store
-from quote_svc.stored_symbol import Gap, Provenance, StoredSymbol, tail_of
+from quote_svc.stored_symbol import Gap, Provenance, StoredSymbol, recent_closes_of, tail_of
 from quote_svc.tables import histories
 
 NOW = datetime(2026, 11, 20, 21, 30, 0, 250_000, tzinfo=UTC)
@@ -52,6 +52,7 @@ def some_symbol(symbol: str, bars: Bars) -> StoredSymbol:
         asked_at=None,
         unknown_since=NOW,
         unknown_days=2,
+        recent_closes=recent_closes_of(bars),
     )
 
 

@@ -68,6 +68,7 @@ async def test_a_closed_quote_is_the_final_bar(
     async with staged(tmp_path, source, wall) as market:
         found = await quote(market)
         assert (found.price, found.previous_close) == (129.0, 128.0)
+        assert found.recent_closes == tuple(map(float, range(100, 130)))
         assert found.as_of_time == datetime(2026, 11, 20, 21, tzinfo=UTC)
         assert (found.day_low, found.day_high, found.volume) == (128.0, 130.0, 1029.0)
         assert (found.state, found.source) == (SessionState.CLOSED, PriceSource.FINAL_BAR)

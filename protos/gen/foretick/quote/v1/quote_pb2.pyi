@@ -396,6 +396,7 @@ class Quote(_message.Message):
     STALE_REASON_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    RECENT_CLOSES_FIELD_NUMBER: _builtins.int
     price: _builtins.float
     """Price in major units of the currency."""
     previous_close: _builtins.float
@@ -432,6 +433,10 @@ class Quote(_message.Message):
     def next_session(self) -> Global___Session:
         """The session that a forecast made now is for."""
 
+    @_builtins.property
+    def recent_closes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Closes of the last sessions whose close is final, at most 30, oldest first, adjusted for splits."""
+
     def __init__(
         self,
         *,
@@ -450,10 +455,11 @@ class Quote(_message.Message):
         stale_reason: _builtins.str = ...,
         version: _builtins.int = ...,
         source: Global___PriceSource.ValueType = ...,
+        recent_closes: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_day_high", b"_day_high", "_day_low", b"_day_low", "_previous_close", b"_previous_close", "_volume", b"_volume", "as_of_time", b"as_of_time", "change", b"change", "day_high", b"day_high", "day_low", b"day_low", "instrument", b"instrument", "next_session", b"next_session", "previous_close", b"previous_close", "volume", b"volume"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_day_high", b"_day_high", "_day_low", b"_day_low", "_previous_close", b"_previous_close", "_volume", b"_volume", "as_of_time", b"as_of_time", "change", b"change", "day_high", b"day_high", "day_low", b"day_low", "instrument", b"instrument", "next_session", b"next_session", "previous_close", b"previous_close", "price", b"price", "session_date", b"session_date", "source", b"source", "stale", b"stale", "stale_reason", b"stale_reason", "state", b"state", "version", b"version", "volume", b"volume"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_day_high", b"_day_high", "_day_low", b"_day_low", "_previous_close", b"_previous_close", "_volume", b"_volume", "as_of_time", b"as_of_time", "change", b"change", "day_high", b"day_high", "day_low", b"day_low", "instrument", b"instrument", "next_session", b"next_session", "previous_close", b"previous_close", "price", b"price", "recent_closes", b"recent_closes", "session_date", b"session_date", "source", b"source", "stale", b"stale", "stale_reason", b"stale_reason", "state", b"state", "version", b"version", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__change: _TypeAlias = _typing.Literal["change"]  # noqa: Y015
     _WhichOneofArgType__change: _TypeAlias = _typing.Literal["_change", b"_change"]  # noqa: Y015

@@ -1,24 +1,22 @@
-"""A real browser on the demo market of a real stack."""
+"""A real browser on the demo market of a real stack; both are shared by all tests."""
 
 import os
 import shutil
 from collections.abc import Iterator
-from itertools import count
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, StorageState, sync_playwright
 
-from stack import PASSWORD, Stack
+from browsing import PATIENCE_MS, SIZES, Window, offered, registered
+from stack import Stack
 
-NUMBERS = count(1)
-SIZES = {"desk": (1280, 900), "phone": (360, 740)}
-LOOKS = [(size, scheme) for size in SIZES for scheme in ("light", "dark")]
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
 
 
 @pytest.fixture(scope="session")
 def demo_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    # A long session: what a page says does not change while a test reads it.
+    # A long session: prices move in it, and the page says the same of everything else.
     settings = {"QUOTE_MARKET": "demo", "DEMO_SESSION_SECONDS": "3600"}
     with Stack(tmp_path_factory.mktemp("demo"), **settings) as stack:
         yield stack
@@ -35,44 +33,64 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(
-    params=[(size, scheme) for size in SIZES for scheme in ("light", "dark")], ids="-".join
-)
-def context(
-    request: pytest.FixtureRequest, chromium: Browser, demo_stack: Stack
-) -> Iterator[BrowserContext]:
-    """A window of each size in each colour scheme, without JavaScript of ours to rely on."""
-    size, scheme = request.param
-    width, height = SIZES[size]
-    context = chromium.new_context(
-        base_url=demo_stack.url,
-        viewport={"width": width, "height": height},
-        color_scheme=scheme,
-    )
-    yield context
-    context.close()
+@pytest.fixture
+def window(chromium: Browser, demo_stack: Stack) -> Iterator[Window]:
+    """Opens windows, of a size in a colour scheme; their consoles stay silent.
+
+    The console is where a browser reports what the Content-Security-Policy has blocked.
+    """
+    contexts: list[BrowserContext] = []
+    said: list[str] = []
+
+    def opened(size: str = "desk", scheme: str = "light", **options: Any) -> Page:
+        width, height = SIZES[size]
+        context = chromium.new_context(
+            base_url=demo_stack.url,
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,  # type: ignore[arg-type]
+            **options,
+        )
+        context.set_default_timeout(PATIENCE_MS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    # The browser itself notes every status above 399 and every connection that broke off, and that
+    # is what tests ask for.
+    assert [text for text in said if "Failed to load resource" not in text] == []
 
 
 @pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
-    """A page whose console, with its reports of blocked content, stays silent."""
-    page = context.new_page()
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    yield page
-    # The browser itself notes every status above 399, and that is what the tests ask for.
-    assert [text for text in said if "Failed to load resource" not in text] == []
+def page(window: Window) -> Page:
+    return window()
 
 
 @pytest.fixture
 def newcomer(page: Page) -> Page:
     """Somebody who has just registered, by keyboard alone."""
-    page.goto("/")
-    page.get_by_role("link", name="Register").click()
-    page.get_by_label("E-mail address").fill(f"newcomer{next(NUMBERS)}@example.org")
-    page.keyboard.press("Tab")
-    page.keyboard.type(PASSWORD)
-    page.keyboard.press("Enter")
-    page.wait_for_url(lambda url: "?" not in url and url.endswith("/subscribeList"))
-    return page
+    return registered(page)
+
+
+@pytest.fixture(scope="session")
+def follower(chromium: Browser, demo_stack: Stack) -> StorageState:
+    """The cookies of somebody who follows five symbols, and whose forecasts are there."""
+    context = chromium.new_context(base_url=demo_stack.url)
+    context.set_default_timeout(PATIENCE_MS)
+    page = registered(context.new_page())
+    for symbol in offered(page)[:5]:
+        page.get_by_label("Add a symbol").fill(symbol)
+        page.keyboard.press("Enter")
+        page.get_by_role("rowheader", name=symbol).wait_for()
+    page.wait_for_function(
+        "() => document.querySelectorAll('svg.bandbar').length === 5 || location.reload()",
+        timeout=3 * PATIENCE_MS,
+        polling=1000,
+    )
+    state = context.storage_state()
+    context.close()
+    return state

@@ -15,6 +15,7 @@ from gateway import (
     views_admin,
     views_look,
     views_probe,
+    views_search,
     views_sign_in,
     views_watchlist,
 )
@@ -111,6 +112,7 @@ def _add_routes(app: web.Application) -> None:
             web.get("/subscribeList", views_watchlist.subscribe_list),
             web.post("/subscriptions", views_watchlist.add),
             web.post("/subscriptions/{symbol}/delete", views_watchlist.remove),
+            web.get("/search", views_search.search),
             web.post("/look", views_look.choose),
             web.get("/healthz", views_probe.healthz),
             web.get("/readyz", views_probe.readyz),

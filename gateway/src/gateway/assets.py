@@ -17,6 +17,7 @@ _SERVED = {
     "icon.svg": ("image/svg+xml", ("icon.svg",)),
     "live.js": ("text/javascript", ("live.js",)),
     "htmx.js": ("text/javascript", ("vendor/htmx.min.js",)),
+    "search.js": ("text/javascript", ("search.js",)),
     "charts.js": ("text/javascript", ("vendor/lightweight-charts.standalone.production.js",)),
 }
 TAKES_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")

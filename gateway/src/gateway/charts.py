@@ -173,5 +173,3 @@ def interval_bar(interval: Interval, end: float) -> Bar:
         for each in (interval.low, interval.value, interval.high)
     )
     return Bar(round(low, 2), round(max(high - low, 0.4), 2), 50.0, round(value, 2))
-
-

@@ -7,6 +7,9 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from aiohttp import web
+from markupsafe import Markup
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -55,3 +58,31 @@ class Kept(Generic[K, V]):
 
     async def _ask_once(self, key: K) -> V:
         return await self._ask(key)
+
+
+class KeptParts:
+    """Parts of pages, kept as long as what they are made of is the same object, or equal text."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._parts: OrderedDict[Hashable, tuple[tuple[object, ...], Markup]] = OrderedDict()
+
+    def get(
+        self, key: Hashable, made_of: tuple[object, ...], render: Callable[[], Markup]
+    ) -> Markup:
+        """The part of a key; rendered anew where one of the objects in ``made_of`` is another."""
+        kept = self._parts.get(key)
+        if kept is None or not all(map(_is_same, kept[0], made_of)):
+            kept = made_of, render()
+            self._parts[key] = kept
+        self._parts.move_to_end(key)
+        if len(self._parts) > self._most:
+            self._parts.popitem(last=False)
+        return kept[1]
+
+
+def _is_same(one: object, other: object) -> bool:
+    return one is other or (isinstance(one, str) and one == other)
+
+
+PARTS = web.AppKey("parts", KeptParts)

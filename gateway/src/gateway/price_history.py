@@ -10,7 +10,7 @@ from foretick_rpc.convert import date_of_epoch_day
 from gateway.answers import instrument, session
 from gateway.record_model import Bar, CorporateAction, History
 
-SHOWN_BARS = 20
+SHOWN_BARS, YEAR_SESSIONS = 20, 250
 
 
 def pack_history(response: quote_pb2.GetHistoryResponse) -> History:
@@ -33,6 +33,8 @@ def pack_history(response: quote_pb2.GetHistoryResponse) -> History:
         first_date=dates[0] if dates else "",
         sessions=len(dates),
         bars=_bars(response, dates),
+        lowest=min(response.closes[-YEAR_SESSIONS:], default=None),
+        highest=max(response.closes[-YEAR_SESSIONS:], default=None),
         actions=_actions(response, dates),
         lost_dates=tuple(date_of_epoch_day(d).isoformat() for d in response.lost_session_days),
         last_close_time=datetime.fromtimestamp(closed[-1], UTC) if closed else None,

@@ -68,6 +68,11 @@ class Explanation:
     contributions: tuple[Contribution, ...]
     others: float
 
+    @property
+    def size(self) -> float:
+        """The size of the move that is expected, in units of σ."""
+        return math.exp(self.prediction)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -199,6 +204,9 @@ class History:
     first_date: str
     sessions: int
     bars: tuple[Bar, ...]
+    lowest: float | None
+    """Close of the last 250 sessions."""
+    highest: float | None
     actions: tuple[CorporateAction, ...]
     """Oldest first."""
     lost_dates: tuple[str, ...]

@@ -3,6 +3,8 @@
 import re
 
 from gateway.languages import N_, _
+from gateway.record_model import History
+from gateway.wording import count, day, price
 
 BASELINES = {
     "ewma_normal": N_("Recent volatility, bell curve"),
@@ -102,3 +104,34 @@ def feature(name: str) -> str:
 def reason(code: str) -> str:
     """Say why the ledger has no number; the code itself where it is a new one."""
     return _(REASONS[code]) if code in REASONS else code.replace("_", " ").lower()
+
+
+def chart_text(symbol: str, history: History) -> str:
+    """Say in a sentence what the chart of prices shows."""
+    if not history.bars or history.lowest is None or history.highest is None:
+        return _("There are no past prices.")
+    last, decimals = history.bars[-1], history.decimals
+    return _(
+        "%(symbol)s closed at %(close)s %(currency)s on %(day)s; over the last %(n)s sessions its "
+        "closes lay between %(low)s and %(high)s."
+    ) % {
+        "symbol": symbol,
+        "close": price(last.close, decimals),
+        "currency": history.instrument.currency,
+        "day": day(last.date),
+        "n": count(min(history.sessions, 250)),
+        "low": price(history.lowest, decimals),
+        "high": price(history.highest, decimals),
+    }
+
+
+def chart_labels() -> dict[str, str]:
+    """Words that the script of the chart writes."""
+    return {
+        "month": _("1 month"),
+        "half": _("6 months"),
+        "year": _("1 year"),
+        "five": _("5 years"),
+        "all": _("All"),
+        "failed": _("The prices could not be loaded; the table has the last of them."),
+    }

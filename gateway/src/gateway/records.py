@@ -34,7 +34,7 @@ V = TypeVar("V")
 FRESH_SECONDS = 1.0
 HISTORY_SECONDS = 60.0
 MOST_OUTLOOKS, MOST_HISTORIES = 512, 64
-SHOWN_ENTRIES = 25
+SHOWN_ENTRIES, CHARTED_ENTRIES = 20, 60
 MOST_SYMBOLS = 1000
 BASES = {"live": pb.SCORE_BASIS_LIVE, "backtest": pb.SCORE_BASIS_BACKTEST}
 HORIZONS = (1, 5, 20)
@@ -99,7 +99,7 @@ class Records:
     async def _outlook(self, key: tuple[str, int]) -> Outlook:
         symbol, horizon = key
         request = pb.GetSymbolOutlookRequest(
-            symbol=symbol, entry_count=SHOWN_ENTRIES, entry_horizon=horizon
+            symbol=symbol, entry_count=CHARTED_ENTRIES, entry_horizon=horizon
         )
         call = self._predictions.GetSymbolOutlook(request, timeout=READ_SECONDS)
         return self._unchanged(key, await answered(PREDICTION, call), record_answers.outlook)

@@ -257,7 +257,7 @@ def _shown(known: Known, horizon: int) -> dict[str, Any]:
         "history": bars,
         "history_reason": known.history if isinstance(known.history, Reason) else None,
         "chart_text": chart_text(known.symbol, bars) if bars else "",
-        "chart_bands": _chart_bands(forecasts, entries),
+        "chart_bands": _chart_bands(forecasts, entries, bars),
         "labels": chart_labels(),
         "instrument": quote or (bars.instrument if bars else None),
         "next_session": next_session,
@@ -303,9 +303,12 @@ def shown_reasons(why: Explanation) -> dict[str, Any]:
     return {"parts": parts, "size": why.size}
 
 
-def _chart_bands(forecasts: list[ShownForecast], entries: Entries | None) -> dict[str, Any]:
+def _chart_bands(
+    forecasts: list[ShownForecast], entries: Entries | None, bars: History | None
+) -> dict[str, Any]:
     """What the chart draws over the candles; moves are in percent of a close."""
     return {
+        "next": list(bars.next_dates) if bars else [],
         "ahead": [
             {
                 "asOf": each.forecast.as_of_session,

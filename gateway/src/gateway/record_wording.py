@@ -50,6 +50,9 @@ _FEATURES = {
     "largest |z| 10": N_("Its largest move of 10 sessions"),
     "largest |z| 63": N_("Its largest move of 63 sessions"),
     "sessions since the largest |z|": N_("How long ago its largest move was"),
+    "move 1": N_("Its last move"),
+    "range 1": N_("Range of its last session"),
+    "|z| 1 quarters ago": N_("Its moves around the last quarterly report"),
     "gap 1": N_("Jump from close to open in the last session"),
     "|gap| 21": N_("Jumps from close to open over 21 sessions"),
     "gap share": N_("Share of its moves that happens while it is closed"),
@@ -74,7 +77,7 @@ _OF_SESSIONS = (
     (r"move (\d+)", N_("Its move over the last %(n)s sessions")),
     (r"sd (\d+)", N_("How much it moved over %(n)s sessions")),
     (r"\|z\| (\d+)", N_("Size of its moves over %(n)s sessions")),
-    (r"\|z\| (\d+) quarters ago", N_("Its moves around the report %(n)s quarters ago")),
+    (r"\|z\| (\d+) quarters ago", N_("Its moves around the quarterly report %(n)s quarters ago")),
     (r"autocorrelation (\d+)", N_("How far its moves followed each other over %(n)s sessions")),
     (
         r"followed move (\d+)",

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from gateway.access import require_reader
 from gateway.backends import BACKENDS
-from gateway.charts import Bar, calibration_plot, coverage_plot, interval_bar, interval_end
+from gateway.charts import calibration_plot, coverage_plot, interval_bar, interval_end
 from gateway.csrf import CSRF
 from gateway.forms import query_text
 from gateway.gathering import attempt
@@ -25,7 +25,7 @@ from gateway.record_json import (
     symbol_record_json,
     track_record_json,
 )
-from gateway.record_model import Entries, Interval, LedgerHead, SymbolRecord
+from gateway.record_model import Entries, LedgerHead, SymbolRecord
 from gateway.records import BASES, HORIZONS, RECORDS, Standing
 from gateway.settings import SETTINGS
 from gateway.views_symbol import asked_horizon
@@ -159,22 +159,26 @@ def shown(standing: Standing, horizon: int) -> dict[str, Any]:
 
 
 def _symbols(standing: Standing) -> dict[str, Any]:
-    """The records of the symbols by basis, those whose verdicts stand first, with bars."""
-    listed, end = {}, 0.0
+    """The records of the symbols by basis: those that are judged, edges first, and the others."""
+    judged, young = {}, {}
     for basis, found in standing.symbols.items():
-        listed[basis] = sorted(found, key=lambda each: (not _stands(each), each.symbol))
-        end = max(end, interval_end(_skills(found)))
-    bars: dict[tuple[str, str], Bar] = {
-        (basis, each.symbol): interval_bar(each.range_skill, end)
-        for basis, found in listed.items()
+        reviewed = [each for each in found if _is_judged(each)]
+        judged[basis] = sorted(reviewed, key=lambda each: (not _stands(each), each.symbol))
+        others = [each for each in found if not _is_judged(each)]
+        young[basis] = sorted(others, key=lambda each: -each.sessions)
+    skills = {
+        (basis, each.symbol): each.range_skill
+        for basis, found in judged.items()
         for each in found
         if each.range_skill
     }
-    return {"listed": listed, "end": end, "bars": bars}
+    end = interval_end(skills.values())
+    bars = {key: interval_bar(skill, end) for key, skill in skills.items()}
+    return {"judged": judged, "young": young, "end": end, "bars": bars}
 
 
-def _skills(found: tuple[SymbolRecord, ...]) -> list[Interval]:
-    return [each.range_skill for each in found if each.range_skill]
+def _is_judged(record: SymbolRecord) -> bool:
+    return record.range is not None and record.range.reviewed > 0
 
 
 def _stands(record: SymbolRecord) -> bool:

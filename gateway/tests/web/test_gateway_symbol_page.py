@@ -78,7 +78,7 @@ async def test_each_state_of_a_forecast_is_said_with_its_reason(
     rows = dict(re.findall(r'<tr role="row" data-row="(\d+)" [^>]*>(.*?)</tr>', page, re.DOTALL))
     text = {int(number): words_of(row) for number, row in rows.items()}
     assert list(text) == [each.row_number for each in services.predictions.entries]
-    assert "pending: its session has not closed" in text[25]
+    assert "pending its close is not known yet" in text[25]
     assert "missed: Nobody was there to make it" in text[21]
     assert "none was made" in text[21]
     assert "unresolved: The source has lost the session" in text[17]

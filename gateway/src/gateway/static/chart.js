@@ -13,12 +13,17 @@
   const dateOf = (day) => new Date(day * 86400000).toISOString().slice(0, 10);
   const bands = () => JSON.parse(document.getElementById("chart-bands").textContent);
 
+  // A canvas knows no variables of a stylesheet, so an element is asked what they come to.
   function colours() {
-    const style = getComputedStyle(document.documentElement);
-    const named = (name) => style.getPropertyValue(`--${name}`).trim();
-    return Object.fromEntries(
-      ["paper", "ink", "soft", "rule", "accent", "band", "up", "down"].map((n) => [n, named(n)]),
-    );
+    const probe = canvas.appendChild(document.createElement("i"));
+    const named = (name) => {
+      probe.style.color = `var(--${name})`;
+      return getComputedStyle(probe).color;
+    };
+    const names = ["bg", "text-light", "rule", "accent", "band", "up", "down"];
+    const found = Object.fromEntries(names.map((name) => [name, named(name)]));
+    probe.remove();
+    return found;
   }
 
   // Draws the bands of past forecasts, and the fan of those that are ahead.
@@ -77,7 +82,7 @@
       const x = (date) => scale.timeToCoordinate(date);
       const y = (price) => this.series.priceToCoordinate(price);
       const half = Math.max(1, 0.4 * scale.options().barSpacing);
-      const colour = colours();
+      const colour = this.colour;
       for (const each of this.past) {
         const at = x(each.target);
         if (at === null) continue;
@@ -90,7 +95,7 @@
         context.beginPath();
         context.arc(at, y(each.close), Math.min(half, 3), 0, 2 * Math.PI);
         context.strokeStyle = each.held ? colour.accent : colour.down;
-        context.fillStyle = each.held ? colour.accent : colour.paper;
+        context.fillStyle = each.held ? colour.accent : colour.bg;
         context.lineWidth = 1.5;
         context.fill();
         context.stroke();
@@ -121,17 +126,19 @@
     }
   }
 
-  function dress(chart, candles) {
+  function dress({ chart, candles, volume, drawn }) {
     const colour = colours();
+    drawn.colour = colour;
+    volume.applyOptions({ color: colour.rule });
     chart.applyOptions({
-      layout: { background: { color: colour.paper }, textColor: colour.soft, attributionLogo: false },
+      layout: { background: { color: colour.bg }, textColor: colour["text-light"], attributionLogo: false },
       grid: { vertLines: { visible: false }, horzLines: { color: colour.rule } },
       rightPriceScale: { borderColor: colour.rule },
       timeScale: { borderColor: colour.rule },
     });
     // What rises is hollow and what falls is filled, for eyes that see no red.
     candles.applyOptions({
-      upColor: colour.paper, borderUpColor: colour.up, wickUpColor: colour.up,
+      upColor: colour.bg, borderUpColor: colour.up, wickUpColor: colour.up,
       downColor: colour.down, borderDownColor: colour.down, wickDownColor: colour.down,
     });
   }
@@ -151,7 +158,7 @@
       lastValueVisible: true, priceLineVisible: false,
     });
     const volume = chart.addSeries(LightweightCharts.HistogramSeries, {
-      priceScaleId: "", priceFormat: { type: "volume" }, color: colours().rule,
+      priceScaleId: "", priceFormat: { type: "volume" },
       lastValueVisible: false, priceLineVisible: false,
     });
     candles.priceScale().applyOptions({ scaleMargins: { top: 0.05, bottom: 0.22 } });
@@ -165,10 +172,11 @@
       ...said.next.filter((time) => !dates.length || time > dates.at(-1)).map((time) => ({ time })),
     ]);
     volume.setData(dates.map((time, k) => ({ time, value: history.volumes[k] })));
+    const parts = { chart, candles, volume, drawn, count: dates.length };
+    dress(parts);
     candles.attachPrimitive(drawn);
     drawn.say(said);
-    dress(chart, candles);
-    return { chart, candles, volume, drawn, count: dates.length, remove: () => chart.remove() };
+    return parts;
   }
 
   let shown = null;
@@ -188,7 +196,7 @@
     const response = await fetch(figure.dataset.history);
     if (!response.ok) throw new Error(`the history answered ${response.status}`);
     const history = await response.json();
-    shown?.remove();
+    shown?.chart.remove();
     figure.hidden = false;
     shown = build(history);
     show(span);
@@ -207,11 +215,7 @@
     }
   }
 
-  function dressAnew() {
-    if (!shown) return;
-    dress(shown.chart, shown.candles);
-    shown.volume.applyOptions({ color: colours().rule });
-  }
+  const dressAnew = () => shown && dress(shown);
 
   addButtons();
   load().then(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gateway.record_model import COVERED, CalibrationPoint, CoverageAlarm, Interval
 
 WIDTH, HEIGHT = 360.0, 240.0
-LEFT, RIGHT, TOP, BOTTOM = 44.0, 10.0, 10.0, 28.0
+LEFT, RIGHT, TOP, BOTTOM = 44.0, 20.0, 10.0, 28.0
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _ENDS = (0.5, 1, 2, 3, 5, 8, 10, 15, 20, 30, 50, 100)
 _FEWEST_DRAWN = 2  # points that make a line

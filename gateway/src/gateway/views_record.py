@@ -163,7 +163,7 @@ def _symbols(standing: Standing) -> dict[str, Any]:
     judged, young = {}, {}
     for basis, found in standing.symbols.items():
         reviewed = [each for each in found if _is_judged(each)]
-        judged[basis] = sorted(reviewed, key=lambda each: (not _stands(each), each.symbol))
+        judged[basis] = sorted(reviewed, key=_edges_first)
         others = [each for each in found if not _is_judged(each)]
         young[basis] = sorted(others, key=lambda each: -each.sessions)
     skills = {
@@ -181,5 +181,6 @@ def _is_judged(record: SymbolRecord) -> bool:
     return record.range is not None and record.range.reviewed > 0
 
 
-def _stands(record: SymbolRecord) -> bool:
-    return any(each is not None and each.stands for each in (record.range, record.direction))
+def _edges_first(record: SymbolRecord) -> tuple[bool, bool, str]:
+    stands = [each is not None and each.stands for each in (record.direction, record.range)]
+    return not stands[0], not stands[1], record.symbol

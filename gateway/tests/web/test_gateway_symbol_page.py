@@ -46,6 +46,7 @@ async def test_all_that_is_known_is_on_the_page(reader: Fixture) -> None:
         "No demonstrated edge",
         "+2.1\xa0% against the hardest naive forecaster; 95 % interval +0.6\xa0% to +3.6\xa0%",
         "evidence 0.4, 2.6 is asked for",
+        "evidence 3.2, 2.6 is asked for",
         "81.2\xa0%",
         "Size of its moves over 5 sessions",
         "How much was traded in the last session, compared with other stocks",

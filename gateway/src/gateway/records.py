@@ -15,8 +15,9 @@ from foretick.prediction.v1.prediction_pb2_grpc import PredictionServiceStub
 from foretick.quote.v1 import quote_pb2
 from foretick.quote.v1.quote_pb2_grpc import QuoteServiceStub
 from gateway import record_answers
-from gateway.calls import PREDICTION, QUOTE, READ_SECONDS, answered
+from gateway.calls import READ_SECONDS, answered
 from gateway.keeping import Kept
+from gateway.model import PREDICTION, QUOTE
 from gateway.price_history import pack_history
 from gateway.record_model import (
     Entries,

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
@@ -9,22 +10,37 @@ from aiohttp import web
 from foretick_rpc.symbols import SYMBOL_RULE, parse_symbol
 from gateway.access import require_sign_in
 from gateway.backends import BACKENDS, Backends
+from gateway.boarding import BOARD, POLL
 from gateway.charts import Bar, interval_bar, interval_end, signed_bars
 from gateway.csrf import CSRF
 from gateway.forms import query_text
 from gateway.gathering import attempt, similar
 from gateway.keeping import PARTS
 from gateway.languages import _, spoken
-from gateway.model import Forecast, Market, Quote, Quotes, Reason, SignInKey, Subscriptions
+from gateway.model import Forecast, Market, Quote, Reason, SignInKey, Subscriptions
 from gateway.pages import html_page, json_page, part, wants_json
 from gateway.problems import RequestError
 from gateway.record_json import entries_json, failure_json, history_json, outlook_json, quote_json
 from gateway.record_model import Entries, Explanation, History, Interval, Outlook
 from gateway.record_wording import chart_labels, chart_text, feature
 from gateway.records import HORIZONS, RECORDS, SHOWN_ENTRIES
-from gateway.watchlist import OTHER_MARKET, Row, market_json, percent_move
+from gateway.settings import SETTINGS
+from gateway.watchlist import NOT_ANSWERED, OTHER_MARKET, Row, market_json, percent_move
 
+# What has not come by then is pending on a page, and comes later.
+PATIENCE_SECONDS = 0.5
 _UNKNOWN = ("SYMBOL_NOT_FOUND", "SYMBOL_MALFORMED")
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """The latest price of a symbol, and its market; an old one may stand beside the reason."""
+
+    quote: Quote | None
+    reason: Reason | None
+    market_id: str
+    market: Market | None
+    market_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +49,7 @@ class Known:
 
     symbol: str
     subscriptions: Subscriptions
-    market: Market | None
-    quotes: Quotes | Reason
+    priced: Priced
     outlook: Outlook | Reason
     history: History | Reason
     entries: Entries | Reason
@@ -42,14 +57,7 @@ class Known:
     @property
     def quote(self) -> Quote | None:
         """The latest price."""
-        return self.quotes.found.get(self.symbol) if isinstance(self.quotes, Quotes) else None
-
-    @property
-    def price_reason(self) -> Reason | None:
-        """Why there is no price."""
-        if isinstance(self.quotes, Reason):
-            return self.quotes
-        return self.quotes.missing.get(self.symbol)
+        return self.priced.quote
 
 
 async def symbol_page(request: web.Request) -> web.Response:
@@ -62,12 +70,12 @@ async def symbol_page(request: web.Request) -> web.Response:
     except ValueError:
         raise await _unknown(backends, request.match_info["symbol"], SYMBOL_RULE) from None
     known = await _gather(request, key, symbol, horizon, before)
-    reason = known.price_reason
+    reason = known.priced.reason
     if reason is not None and reason.reason in _UNKNOWN:
         raise await _unknown(backends, symbol, reason.message)
     if wants_json(request):
         return json_page(_as_json(request, key, known, horizon))
-    quote, market_time = known.quote, _market_time(known)
+    quote = known.quote
     return html_page(
         request,
         "symbol.html",
@@ -79,8 +87,8 @@ async def symbol_page(request: web.Request) -> web.Response:
         quote=quote,
         change=percent_move(quote.price, quote.previous_close) if quote else None,
         price_reason=reason,
-        market=known.market,
-        market_time=market_time,
+        market=known.priced.market,
+        market_time=known.priced.market_time,
         body=_body(request, known, horizon, before),
     )
 
@@ -88,17 +96,14 @@ async def symbol_page(request: web.Request) -> web.Response:
 async def history(request: web.Request) -> web.Response:
     """GET /symbols/{symbol}/history: all daily bars as columns, for charts and programs."""
     await require_sign_in(request)
-    backends = request.app[BACKENDS]
     try:
         symbol = parse_symbol(request.match_info["symbol"])
     except ValueError:
         raise RequestError(404, "SYMBOL_NOT_FOUND", SYMBOL_RULE, "symbol") from None
-    quotes = await backends.quotes([symbol])
-    if (quote := quotes.found.get(symbol)) is None:
-        missing = quotes.missing[symbol]
-        status = 404 if missing.reason in _UNKNOWN else 503
-        raise RequestError(status, missing.reason, missing.message, "symbol")
-    bars = await request.app[RECORDS].history(symbol, _next_date(quote))
+    _price, bars = await _priced_with_history(request.app, symbol)
+    if isinstance(bars, Reason):
+        status = 404 if bars.reason in _UNKNOWN else 503
+        raise RequestError(status, bars.reason, bars.message, "symbol")
     etag = f'"{bars.version}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if request.query.get("v") == bars.version:
@@ -120,26 +125,15 @@ def asked_horizon(request: web.Request) -> int:
 async def _gather(
     request: web.Request, key: SignInKey, symbol: str, horizon: int, before: str
 ) -> Known:
-    backends, records = request.app[BACKENDS], request.app[RECORDS]
-    subscriptions, quotes, outlook, market = await asyncio.gather(
-        backends.subscriptions(key),
-        attempt(backends.quotes([symbol])),
+    records = request.app[RECORDS]
+    subscriptions, (priced, bars), outlook = await asyncio.gather(
+        request.app[BACKENDS].subscriptions(key),
+        _priced_with_history(request.app, symbol),
         attempt(records.outlook(symbol, horizon)),
-        attempt(backends.market()),
     )
-    bars: History | Reason
-    if isinstance(quotes, Reason):
-        bars = quotes
-    elif quote := quotes.found.get(symbol):
-        market, bars = await asyncio.gather(
-            attempt(backends.market(quotes.market_id)),
-            attempt(records.history(symbol, _next_date(quote))),
-        )
-        # Prices of different markets never mix, not even for the moment of a change.
-        if isinstance(outlook, Outlook) and outlook.market_id != quotes.market_id:
-            outlook = OTHER_MARKET
-    else:
-        bars = quotes.missing[symbol]
+    # Prices of different markets never mix, not even for the moment of a change.
+    if isinstance(outlook, Outlook) and priced.market_id not in ("", outlook.market_id):
+        outlook = OTHER_MARKET
     entries: Entries | Reason
     if isinstance(outlook, Reason):
         entries = outlook
@@ -147,8 +141,41 @@ async def _gather(
         entries = await attempt(records.entries(symbol, horizon, before))
     else:
         entries = outlook.ledger
+    return Known(symbol, subscriptions, priced, outlook, bars, entries)
+
+
+async def _priced_with_history(
+    app: web.Application, symbol: str
+) -> tuple[Priced, History | Reason]:
+    priced = await _priced(app, symbol)
+    if priced.quote is None:
+        return priced, priced.reason or NOT_ANSWERED
+    next_date = _next_date(priced.quote)
+    return priced, await attempt(app[RECORDS].history(symbol, next_date))
+
+
+async def _priced(app: web.Application, symbol: str) -> Priced:
+    """Read a price from the board; what is not there is asked for, and there from then on."""
+    board, is_on = app[BOARD], app[SETTINGS].board == "on"
+    if is_on and symbol in board.entries:
+        entries = board.look([symbol])
+        around = await app[POLL].look(PATIENCE_SECONDS)
+        await board.answered(entries, PATIENCE_SECONDS)
+        row = board.row(entries[0])
+        reason = row.price_reason or around.price_reason
+        return Priced(row.quote, reason, board.quotes.market_id, around.market, around.market_time)
+    backends = app[BACKENDS]
+    quotes = await attempt(backends.quotes([symbol]))
+    market_id = "" if isinstance(quotes, Reason) else quotes.market_id
+    market = await attempt(backends.market(market_id or None))
     known_market = market if isinstance(market, Market) else None
-    return Known(symbol, subscriptions, known_market, quotes, outlook, bars, entries)
+    if isinstance(quotes, Reason):
+        return Priced(None, quotes, "", known_market, None)
+    quote = quotes.found.get(symbol)
+    # Only what there is: else whoever tries symbols out would fill the board.
+    if is_on and quote is not None:
+        board.look([symbol])
+    return Priced(quote, quotes.missing.get(symbol), market_id, known_market, quotes.market_time)
 
 
 async def _unknown(backends: Backends, asked: str, message: str) -> RequestError:
@@ -163,27 +190,24 @@ def _next_date(quote: Quote) -> str:
     return quote.next_session.date if quote.next_session else ""
 
 
-def _market_time(known: Known) -> Any:
-    return known.quotes.market_time if isinstance(known.quotes, Quotes) else None
-
-
 def _as_json(request: web.Request, key: SignInKey, known: Known, horizon: int) -> dict[str, Any]:
-    outlook, bars, entries = known.outlook, known.history, known.entries
+    priced, outlook = known.priced, known.outlook
+    bars, entries = known.history, known.entries
     nothing = Outlook("", (), None, None, None, None, Entries("", (), ""))
     told = outlook_json(outlook if isinstance(outlook, Outlook) else nothing)
     if isinstance(outlook, Reason):
         told["forecastReason"] = failure_json(outlook)
     return {
         "symbol": known.symbol,
-        "quote": known.quote and quote_json(known.quote),
-        "priceReason": known.price_reason and failure_json(known.price_reason),
+        "quote": quote_json(priced.quote) if priced.quote and not priced.reason else None,
+        "priceReason": failure_json(priced.reason),
         **told,
         "horizon": horizon,
         "ledger": entries_json(entries) if isinstance(entries, Entries) else None,
         "ledgerReason": failure_json(entries),
         "history": history_json(bars) if isinstance(bars, History) else None,
         "historyReason": failure_json(bars),
-        "market": market_json(known.market, _market_time(known)) if known.market else None,
+        "market": market_json(priced.market, priced.market_time) if priced.market else None,
         "followed": known.symbol in known.subscriptions.symbols,
         "email": known.subscriptions.account.email,
         "csrf_token": request.app[CSRF].of_sign_in(key.sign_in_id),

@@ -16,7 +16,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from fake_accounts import FakeAccounts
-from fake_service import Fake, changes
+from fake_records import FakeHistory, FakeRecords
+from fake_service import changes
 from foretick.prediction.v1 import prediction_pb2 as prediction
 from foretick.prediction.v1 import prediction_pb2_grpc as prediction_grpc
 from foretick.quote.v1 import quote_pb2 as quote
@@ -40,14 +41,11 @@ NOW = datetime(2019, 12, 31, 21, 0, tzinfo=UTC)
 
 
 @dataclass
-class FakeQuotes(Fake, quote_grpc.QuoteServiceServicer):
-    market_id: str = "csv:0001"
+class FakeQuotes(FakeHistory, quote_grpc.QuoteServiceServicer):
     synthetic: bool = False
     market_name: str = "daily bars of prices.csv"
-    prices: dict[str, float] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
-    next_session: str = "2020-01-02"
     stale_reason: str = ""
     pending: Counter[str] = field(default_factory=Counter)  # how often each is still fetched
     failing: dict[str, str] = field(default_factory=dict)
@@ -72,7 +70,7 @@ class FakeQuotes(Fake, quote_grpc.QuoteServiceServicer):
     async def _not_asked(self, request: Any, context: Any) -> Any:
         raise AssertionError(f"no page needs {request}")
 
-    GetHistory = WatchMarketSessions = _not_asked
+    WatchMarketSessions = _not_asked
 
     async def GetClock(self, request: Any, context: Any) -> Any:
         self.note("GetClock")
@@ -142,6 +140,8 @@ class FakeQuotes(Fake, quote_grpc.QuoteServiceServicer):
         return quote.Instrument(
             symbol=symbol,
             display_name=self.names.get(symbol, symbol),
+            kind=quote.INSTRUMENT_KIND_STOCK,
+            exchange_code="XNAS",
             currency_code="USD",
             price_decimals=2,
         )
@@ -168,13 +168,9 @@ class FakeQuotes(Fake, quote_grpc.QuoteServiceServicer):
 
 
 @dataclass
-class FakePredictions(Fake, prediction_grpc.PredictionServiceServicer):
-    market_id: str = "csv:0001"
-    closes: dict[str, float] = field(default_factory=dict)
-    target: str = "2020-01-02"
+class FakePredictions(FakeRecords, prediction_grpc.PredictionServiceServicer):
     width: float = 0.02
     scored: int = 250
-    learned: bool = True
     progress: prediction.TrainingProgress | None = None
 
     async def GetModelStatus(self, request: Any, context: Any) -> Any:

@@ -11,6 +11,7 @@ from aiohttp_session import get_session, new_session
 from gateway.backends import BACKENDS
 from gateway.model import Account, SignIn, SignInKey
 from gateway.problems import RequestError, SignedOutError
+from gateway.settings import SETTINGS
 from gateway.sign_in_cookie import LASTING
 
 # An identity is "<account id>:<sign-in id>".
@@ -69,6 +70,16 @@ async def require_sign_in(request: web.Request) -> SignInKey:
     if key is None or not await aiohttp_security.permits(request, Permission.OWN):
         raise SignedOutError
     return key
+
+
+async def require_reader(request: web.Request) -> SignInKey | None:
+    """Return the sign-in of whoever reads the record; None for others, where all may read it.
+
+    Raises `SignedOutError` where they may not.
+    """
+    if request.app[SETTINGS].public_record:
+        return await sign_in_key(request)
+    return await require_sign_in(request)
 
 
 async def require_administrator(request: web.Request) -> tuple[SignInKey, Account]:

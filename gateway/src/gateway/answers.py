@@ -48,7 +48,7 @@ def market(message: quote_pb2.Market) -> Market:
     """Convert the market."""
     return Market(
         market_id=message.market_id,
-        kind=_word(quote_pb2.MarketKind.Name(message.kind), "MARKET_KIND_"),
+        kind=word(quote_pb2.MarketKind.Name(message.kind), "MARKET_KIND_"),
         name=message.display_name,
         synthetic=message.synthetic,
         notices=tuple(message.notices),
@@ -57,7 +57,18 @@ def market(message: quote_pb2.Market) -> Market:
 
 def instruments(messages: Iterable[quote_pb2.Instrument]) -> list[Instrument]:
     """Convert instruments, in their order."""
-    return [Instrument(each.symbol, each.display_name or each.symbol) for each in messages]
+    return [instrument(each) for each in messages]
+
+
+def instrument(message: quote_pb2.Instrument) -> Instrument:
+    """Convert an instrument; where it has no name, the symbol is it."""
+    return Instrument(
+        symbol=message.symbol,
+        name=message.display_name or message.symbol,
+        kind=word(quote_pb2.InstrumentKind.Name(message.kind), "INSTRUMENT_KIND_"),
+        exchange=message.exchange_code,
+        currency=message.currency_code,
+    )
 
 
 def universe(response: quote_pb2.ListUniverseResponse) -> Universe:
@@ -97,7 +108,7 @@ def watched_forecasts(
     """Convert forecasts and reasons, by symbol."""
     return Forecasts(
         market_id=response.market_id,
-        found={each.symbol: _forecast(each) for each in response.forecasts},
+        found={each.symbol: forecast(each) for each in response.forecasts},
         missing=_missing(response.missing),
         version=response.version,
     )
@@ -107,7 +118,7 @@ def training(message: prediction_pb2.TrainingProgress) -> Training:
     """Convert how far training is."""
     return Training(
         stage=message.stage,
-        fraction=min(max(_finite(message.fraction) or 0.0, 0.0), 1.0),
+        fraction=min(max(finite(message.fraction) or 0.0, 0.0), 1.0),
         remaining=message.remaining.ToTimedelta() if message.HasField("remaining") else None,
     )
 
@@ -117,9 +128,9 @@ def account(message: subscription_pb2.Account) -> Account:
     return Account(
         account_id=message.account_id,
         email=message.email,
-        created=_time(message, "create_time"),
+        created=time_of(message, "create_time"),
         administrator=message.administrator,
-        disabled=_time(message, "disable_time"),
+        disabled=time_of(message, "disable_time"),
     )
 
 
@@ -133,9 +144,9 @@ def device(message: subscription_pb2.Device) -> Device:
     """Convert one device of a list."""
     return Device(
         device_id=message.device_id,
-        created=_time(message, "create_time"),
-        used=_time(message, "last_used_time"),
-        expires=_time(message, "expire_time"),
+        created=time_of(message, "create_time"),
+        used=time_of(message, "last_used_time"),
+        expires=time_of(message, "expire_time"),
         client=_client(message.client),
         remembered=message.remembered,
         current=message.current,
@@ -145,8 +156,8 @@ def device(message: subscription_pb2.Device) -> Device:
 def audit_event(message: subscription_pb2.AuditEvent) -> AuditEvent:
     """Convert one line of the log."""
     return AuditEvent(
-        kind=_word(subscription_pb2.AuditKind.Name(message.kind), "AUDIT_KIND_"),
-        time=_time(message, "event_time"),
+        kind=word(subscription_pb2.AuditKind.Name(message.kind), "AUDIT_KIND_"),
+        time=time_of(message, "event_time"),
         client=_client(message.client),
         detail=message.detail,
     )
@@ -165,7 +176,7 @@ def registration(message: subscription_pb2.GetRegistrationResponse) -> Registrat
 
 def registration_mode(mode: subscription_pb2.RegistrationMode.ValueType) -> str:
     """Return "open", "invitation" or "closed"."""
-    return _word(subscription_pb2.RegistrationMode.Name(mode), "REGISTRATION_MODE_")
+    return word(subscription_pb2.RegistrationMode.Name(mode), "REGISTRATION_MODE_")
 
 
 def invitation(message: subscription_pb2.Invitation) -> Invitation:
@@ -173,14 +184,14 @@ def invitation(message: subscription_pb2.Invitation) -> Invitation:
     return Invitation(
         invitation_id=message.invitation_id,
         email=message.email,
-        created=_time(message, "create_time"),
-        expires=_time(message, "expire_time"),
+        created=time_of(message, "create_time"),
+        expires=time_of(message, "expire_time"),
     )
 
 
 def account_summary(message: subscription_pb2.AccountSummary) -> AccountSummary:
     """Convert one account of the administrator's list."""
-    return AccountSummary(account(message.account), _time(message, "last_used_time"))
+    return AccountSummary(account(message.account), time_of(message, "last_used_time"))
 
 
 def _client(message: subscription_pb2.Client) -> Client:
@@ -193,23 +204,26 @@ def _quote(message: quote_pb2.Quote) -> Quote:
         name=message.instrument.display_name or message.instrument.symbol,
         currency=message.instrument.currency_code,
         decimals=message.instrument.price_decimals,
-        price=_finite(message.price),
+        price=finite(message.price),
         as_of=_instant(message.as_of_time, message.HasField("as_of_time")),
-        previous_close=_optional(message, "previous_close"),
+        previous_close=optional(message, "previous_close"),
         session_date=message.session_date,
-        state=_word(quote_pb2.SessionState.Name(message.state), "SESSION_STATE_"),
-        next_session=(_session(message.next_session) if message.HasField("next_session") else None),
-        day_low=_optional(message, "day_low"),
-        day_high=_optional(message, "day_high"),
-        volume=_optional(message, "volume"),
+        state=word(quote_pb2.SessionState.Name(message.state), "SESSION_STATE_"),
+        next_session=(session(message.next_session) if message.HasField("next_session") else None),
+        day_low=optional(message, "day_low"),
+        day_high=optional(message, "day_high"),
+        volume=optional(message, "volume"),
         stale_reason=(message.stale_reason or "It is old.") if message.stale else "",
-        source=_word(quote_pb2.PriceSource.Name(message.source), "PRICE_SOURCE_"),
         recent_closes=tuple(filter(math.isfinite, message.recent_closes)),
         version=message.version,
+        source=word(quote_pb2.PriceSource.Name(message.source), "PRICE_SOURCE_"),
+        kind=word(quote_pb2.InstrumentKind.Name(message.instrument.kind), "INSTRUMENT_KIND_"),
+        exchange=message.instrument.exchange_code,
     )
 
 
-def _session(message: quote_pb2.Session) -> Session:
+def session(message: quote_pb2.Session) -> Session:
+    """Convert a session."""
     return Session(
         date=message.session_date,
         open_time=_instant(message.open_time, message.HasField("open_time")),
@@ -218,13 +232,14 @@ def _session(message: quote_pb2.Session) -> Session:
     )
 
 
-def _forecast(message: prediction_pb2.Forecast) -> Forecast:
+def forecast(message: prediction_pb2.Forecast) -> Forecast:
+    """Convert a forecast."""
     return Forecast(
         symbol=message.symbol,
         as_of_session=message.as_of_session_date,
         target_session=message.target_session_date,
         target_inferred=message.target_inferred,
-        reference_close=_finite(message.reference_close),
+        reference_close=finite(message.reference_close),
         currency=message.currency_code,
         decimals=message.price_decimals,
         quantiles=tuple(
@@ -232,20 +247,25 @@ def _forecast(message: prediction_pb2.Forecast) -> Forecast:
             for each in message.quantiles
             if math.isfinite(each.probability) and math.isfinite(each.price)
         ),
-        expected_close=_finite(message.expected_close),
-        forecaster=_word(prediction_pb2.Forecaster.Name(message.forecaster), "FORECASTER_"),
+        expected_close=finite(message.expected_close),
+        forecaster=word(prediction_pb2.Forecaster.Name(message.forecaster), "FORECASTER_"),
         model_version=message.model_version,
-        score=_score(message.score),
+        score=score(message.score),
+        horizon=message.horizon,
+        issued=time_of(message, "issue_time"),
+        up_probability=finite(message.up_probability),
+        ledger_number=message.ledger_number,
     )
 
 
-def _score(message: prediction_pb2.PredictScore) -> Score:
+def score(message: prediction_pb2.PredictScore) -> Score:
+    """Convert a score."""
     return Score(
-        value=_optional(message, "value"),
-        low=_optional(message, "low"),
-        high=_optional(message, "high"),
+        value=optional(message, "value"),
+        low=optional(message, "low"),
+        high=optional(message, "high"),
         sessions=message.scored_sessions,
-        basis=_word(prediction_pb2.ScoreBasis.Name(message.basis), "SCORE_BASIS_"),
+        basis=word(prediction_pb2.ScoreBasis.Name(message.basis), "SCORE_BASIS_"),
     )
 
 
@@ -253,20 +273,23 @@ def _missing(messages: Iterable[_Missing]) -> dict[str, Reason]:
     return {each.symbol: Reason(each.reason, each.message) for each in messages}
 
 
-def _word(name: str, prefix: str) -> str:
+def word(name: str, prefix: str) -> str:
     """Return an enum's name as programs and pages say it: "MARKET_KIND_CSV" is "csv"."""
     return name.removeprefix(prefix).lower()
 
 
-def _optional(message: Message, name: str) -> float | None:
-    return _finite(getattr(message, name)) if message.HasField(name) else None
+def optional(message: Message, name: str) -> float | None:
+    """Return a finite number; None where it is unset."""
+    return finite(getattr(message, name)) if message.HasField(name) else None
 
 
-def _finite(number: float) -> float | None:
+def finite(number: float) -> float | None:
+    """Return the number; None where it is not finite."""
     return number if math.isfinite(number) else None
 
 
-def _time(message: Message, name: str) -> datetime | None:
+def time_of(message: Message, name: str) -> datetime | None:
+    """Return an instant; None where it is unset."""
     return _instant(getattr(message, name), message.HasField(name))
 
 

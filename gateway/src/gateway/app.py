@@ -15,8 +15,10 @@ from gateway import (
     views_admin,
     views_look,
     views_probe,
+    views_record,
     views_search,
     views_sign_in,
+    views_symbol,
     views_watchlist,
 )
 from gateway.access import setup_access
@@ -26,6 +28,7 @@ from gateway.backends import backends
 from gateway.boarding import boarding
 from gateway.csrf import CSRF, CsrfTokens, refuse_forged
 from gateway.forms import MAX_BODY_BYTES
+from gateway.keeping import PARTS, KeptParts
 from gateway.key_files import csrf_key, session_keys
 from gateway.middlewares import (
     REQUEST_LOG,
@@ -46,6 +49,7 @@ _log = logging.getLogger("foretick.gateway")
 # A symbol of 10 kB in an address is answered like any other bad symbol.
 MAX_LINE_BYTES = 32 * 1024
 DRAIN_SECONDS = 5.0
+MOST_PARTS = 256  # some 40 kB each
 
 
 def create_app(settings: GatewaySettings) -> web.Application:
@@ -74,6 +78,7 @@ def create_app(settings: GatewaySettings) -> web.Application:
     setup_access(app)
     setup_pages(app)
     app.on_response_prepare.append(add_headers)
+    app[PARTS] = KeptParts(MOST_PARTS)
     app[OPEN_STREAMS] = OpenStreams()
     app.cleanup_ctx.extend([backends, boarding, account_events])
     _add_routes(app)
@@ -114,6 +119,11 @@ def _add_routes(app: web.Application) -> None:
             web.post("/subscriptions/{symbol}/delete", views_watchlist.remove),
             web.get("/search", views_search.search),
             web.post("/look", views_look.choose),
+            web.get("/symbols/{symbol}", views_symbol.symbol_page),
+            web.get("/symbols/{symbol}/history", views_symbol.history),
+            web.get("/track-record", views_record.track_record),
+            web.get("/track-record/words", views_record.words),
+            web.get("/ledger/{number:[0-9]{1,18}}", views_record.ledger_entry),
             web.get("/healthz", views_probe.healthz),
             web.get("/readyz", views_probe.readyz),
             web.get("/static/{name}", static_file),

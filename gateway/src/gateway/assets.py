@@ -18,6 +18,8 @@ _SERVED = {
     "live.js": ("text/javascript", ("live.js",)),
     "htmx.js": ("text/javascript", ("vendor/htmx.min.js",)),
     "search.js": ("text/javascript", ("search.js",)),
+    "chart.js": ("text/javascript", ("chart.js",)),
+    "refresh.js": ("text/javascript", ("refresh.js",)),
     "charts.js": ("text/javascript", ("vendor/lightweight-charts.standalone.production.js",)),
 }
 TAKES_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")

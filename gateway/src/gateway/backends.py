@@ -43,6 +43,7 @@ from gateway.model import (
     Universe,
 )
 from gateway.problems import SignedOutError, internal_error
+from gateway.records import RECORDS, Records
 from gateway.settings import SETTINGS
 
 HEALTH_SECONDS = 1.0
@@ -189,6 +190,7 @@ async def backends(app: web.Application) -> AsyncIterator[None]:
             channels[name] = await stack.enter_async_context(channel)
         app[ACCOUNTS] = Accounts(channels.pop("account"))
         app[ADMINISTRATION] = Administration(channels.pop("administration"))
+        app[RECORDS] = Records(quote=channels["quote"], prediction=channels["prediction"])
         app[BACKENDS] = Backends(**channels)
         yield
 

@@ -132,6 +132,9 @@ class Instrument:
 
     symbol: str
     name: str
+    kind: str = ""
+    exchange: str = ""
+    currency: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,8 @@ class Quote:
     """Of the last final sessions, oldest first."""
     version: int = field(default=0, compare=False)
     """A lower one than is known already is out of date."""
+    kind: str = ""
+    exchange: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +232,11 @@ class Forecast:
     forecaster: str | None
     model_version: str
     score: Score
+    horizon: int = 1
+    issued: datetime | None = None
+    up_probability: float | None = None
+    ledger_number: int = 0
+    """Its row in the ledger; 0 where it is not written down."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,19 +8,21 @@ from typing import Any
 import aiohttp_jinja2
 import jinja2
 from aiohttp import web
+from markupsafe import Markup
 
 from foretick_rpc.logs import request_id
-from gateway import wording
+from gateway import record_wording, wording
 from gateway.assets import ASSETS, TAKES_GZIP, asset_url
 from gateway.drawings import drawn_move
 from gateway.languages import _, languages, ngettext, spoken
 from gateway.looks import look_of
 from gateway.negotiation import prefers_json
 from gateway.problems import RequestError
+from gateway.record_model import percent_of
 from gateway.redirects import HOME
 from gateway.told import told
 
-_FILTERS: dict[str, Callable[..., str]] = {
+_FILTERS: dict[str, Callable[..., Any]] = {
     "price": wording.price,
     "percent": wording.percent,
     "direction": wording.direction,
@@ -33,6 +35,14 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "time_left": wording.time_left,
     "told": told,
     "drawn_move": lambda move: f"{drawn_move(move):g}",
+    "count": wording.count,
+    "share": wording.share,
+    "decimal": wording.decimal,
+    "signed": wording.signed,
+    "places": wording.percent_places,
+    "simple_move": percent_of,
+    "feature": record_wording.feature,
+    "why_missing": record_wording.reason,
 }
 
 # Floats that JSON has no form for are a fault here, not something to send.
@@ -74,6 +84,9 @@ def setup_pages(app: web.Application) -> None:
     environment.globals["asset"] = partial(asset_url, app[ASSETS])
     environment.globals["forecasters"] = wording.FORECASTERS
     environment.globals["states"] = wording.STATES
+    environment.globals["outcomes"] = record_wording.OUTCOMES
+    environment.globals["kinds"] = record_wording.KINDS
+    environment.globals["baselines"] = record_wording.BASELINES
     environment.globals["registrations"] = wording.REGISTRATIONS
 
 
@@ -133,6 +146,12 @@ def _retried(response: web.Response, error: RequestError | None) -> web.Response
     if error is not None and error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     return response
+
+
+def part(request: web.Request, template: str, **context: Any) -> Markup:
+    """Render a template that is a part of a page."""
+    environment = aiohttp_jinja2.get_env(request.app)
+    return Markup(environment.get_template(template).render(context))  # noqa: S704 - escaped there
 
 
 def see_other(location: str) -> web.Response:

@@ -23,6 +23,8 @@ class GatewaySettings(RpcSettings):
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         default=(), validation_alias="GATEWAY_TRUSTED_PROXIES"
     )
+    # Whether people who are not signed in may read the track record and the ledger.
+    public_record: bool = Field(default=False, validation_alias="GATEWAY_PUBLIC_RECORD")
     quote_target: str = Field(default="127.0.0.1:50051", validation_alias="QUOTE_TARGET")
     prediction_target: str = Field(default="127.0.0.1:50052", validation_alias="PREDICTION_TARGET")
     subscription_target: str = Field(

@@ -102,6 +102,33 @@ def percent(value: float | None, decimals: int = 2) -> str:
     return f"{_local(written)}\N{NO-BREAK SPACE}%"
 
 
+def count(value: int) -> str:
+    """Write a count with its thousands apart, "1,000"."""
+    return _local(f"{value:,d}")
+
+
+def share(value: float | None, decimals: int = 0) -> str:
+    """Write a share of 1 in percent, "79.6 %"; a dash for None."""
+    if value is None:
+        return DASH
+    return f"{_local(f'{100 * value:.{decimals}f}')}\N{NO-BREAK SPACE}%"
+
+
+def percent_places(step: float) -> int:
+    """How many decimals the percents of an axis with such steps need."""
+    return next((places for places in range(4) if round(100 * step, places) == 100 * step), 4)
+
+
+def decimal(value: float, decimals: int = 2) -> str:
+    """Write a number with so many decimals, "2.6"."""
+    return _local(f"{value:.{decimals}f}")
+
+
+def signed(value: float, decimals: int = 2) -> str:
+    """Write a number with its sign, "+0.012"."""
+    return _local(f"{value:+.{decimals}f}")
+
+
 def _local(written: str) -> str:
     """Put the signs of the language into a number as Python writes it."""
     return written.translate(_signs(spoken()))

@@ -11,18 +11,17 @@ from sqlalchemy import Connection
 
 from foretick_rpc.database import Database
 from foretick_rpc.leases import Lease
+from prediction_svc.ledger_listing import Written, read_row, read_written
 from prediction_svc.ledger_reading import (
     Counts,
     Hit,
     ResolvedForecasts,
-    Written,
     read_counts,
     read_entries,
     read_hits,
     read_open,
     read_recorded_to,
     read_resolved,
-    read_written,
 )
 from prediction_svc.ledger_rows import Entry, LedgerForecast, MissedForecast, Outcome
 from prediction_svc.ledger_writing import (
@@ -133,12 +132,24 @@ class Ledger:
         )
 
     async def written(
-        self, market_id: str, symbol: str, before: int | None, count: int
+        self,
+        market_id: str,
+        *,
+        symbol: str | None = None,
+        horizon: int | None = None,
+        before: int | None = None,
+        count: int,
     ) -> list[Written]:
-        """A symbol's rows and what came of them; see `read_written`."""
+        """Rows and what came of them; see `read_written`."""
         return await self._database.read(
-            lambda connection: read_written(connection, market_id, symbol, before, count)
+            lambda connection: read_written(
+                connection, market_id, symbol=symbol, horizon=horizon, before=before, count=count
+            )
         )
+
+    async def row(self, market_id: str, number: int) -> Written | None:
+        """One forecast and what came of it; see `read_row`."""
+        return await self._database.read(lambda connection: read_row(connection, market_id, number))
 
     async def counts(self, market_id: str, horizon: int) -> Counts:
         """How many forecasts were issued, missed, resolved and left unresolved."""

@@ -11,7 +11,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
-    Row,
     ScalarSelect,
     Select,
     func,
@@ -19,7 +18,7 @@ from sqlalchemy import (
 )
 
 from prediction_svc.histories import Floats, Ints
-from prediction_svc.ledger_rows import Entry, MissedForecast, entry_of
+from prediction_svc.ledger_rows import Entry, entry_of
 from prediction_svc.outcomes import OpenForecast
 from prediction_svc.schema import QUANTILE_COLUMNS, forecasts, outcomes
 from prediction_svc.yardsticks import unpack_all
@@ -170,48 +169,6 @@ def read_entries(connection: Connection, market_id: str, symbol: str, last: int)
         .limit(last)
     )
     return [entry_of(row._mapping) for row in connection.execute(query)]
-
-
-@dataclass(frozen=True)
-class Written:
-    """A row of the forecasts, and the latest that is known of what came of it."""
-
-    entry: Entry
-    outcome_kind: str | None
-    """resolved, unresolved or revised; None while it is open, and for a missed one."""
-    log_move: float | None
-    reason: str
-    """Why it was missed or is unresolved."""
-
-
-def read_written(
-    connection: Connection, market_id: str, symbol: str, before: int | None, count: int
-) -> list[Written]:
-    """A symbol's last `count` rows of numbers below `before`, the latest first."""
-    table = forecasts.c
-    rows = select(forecasts).where(table.market_id == market_id, table.symbol == symbol)
-    if before is not None:
-        rows = rows.where(table.number < before)
-    entries = [
-        entry_of(row._mapping)
-        for row in connection.execute(rows.order_by(table.number.desc()).limit(count))
-    ]
-    numbers = [entry.number for entry in entries]
-    found = (
-        select(outcomes)
-        .where(outcomes.c.market_id == market_id, outcomes.c.forecast_number.in_(numbers))
-        .order_by(outcomes.c.revision)
-    )
-    latest = {row.forecast_number: row for row in connection.execute(found)}
-    return [_written(entry, latest.get(entry.number)) for entry in entries]
-
-
-def _written(entry: Entry, outcome: Row[Any] | None) -> Written:
-    if isinstance(entry.said, MissedForecast):
-        return Written(entry, None, None, entry.said.reason)
-    if outcome is None:
-        return Written(entry, None, None, "")
-    return Written(entry, outcome.kind, outcome.log_move, outcome.reason)
 
 
 def read_recorded_to(connection: Connection, market_id: str) -> dict[int, dict[str, int]]:

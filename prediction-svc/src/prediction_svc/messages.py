@@ -7,7 +7,7 @@ from foretick_rpc.convert import date_of_epoch_day, timestamp
 from foretick_rpc.errors import invalid_argument
 from prediction_svc.book import Book, IssuedForecast
 from prediction_svc.explanation import Explanation
-from prediction_svc.ledger_reading import Written
+from prediction_svc.ledger_listing import RecordedOutcome, Written
 from prediction_svc.ledger_rows import MissedForecast
 from prediction_svc.ledger_writing import Head
 from prediction_svc.market import Refusal
@@ -142,6 +142,7 @@ def ledger_entry(written: Written) -> pb.LedgerEntry:
         state=_OUTCOMES[written.outcome_kind],
         outcome_log_move=written.log_move,
         reason=written.reason,
+        outcomes=map(_ledger_outcome, written.outcomes),
     )
     if isinstance(said, MissedForecast):
         message.state = pb.OUTCOME_STATE_MISSED
@@ -152,6 +153,22 @@ def ledger_entry(written: Written) -> pb.LedgerEntry:
     message.up_probability = said.p_up
     message.model_version = said.model_version
     return message
+
+
+def _ledger_outcome(recorded: RecordedOutcome) -> pb.LedgerOutcome:
+    said = recorded.said
+    day = said.resolved_day
+    return pb.LedgerOutcome(
+        row_number=recorded.number,
+        row_hash=recorded.row_hash.hex(),
+        state=_OUTCOMES[said.kind],
+        record_time=timestamp(recorded.record_time),
+        session_date="" if day is None else date_of_epoch_day(day).isoformat(),
+        delayed=said.delayed,
+        close=said.close,
+        log_move=said.log_move,
+        reason=said.reason,
+    )
 
 
 def predict_score(score: Score, basis: Basis) -> pb.PredictScore:

@@ -12,7 +12,7 @@ from prediction_svc.histories import Floats, Ints
 from prediction_svc.quantiles import pinball_loss
 from prediction_svc.recipe import LEVELS
 from prediction_svc.scores import hac_lags, hac_variance
-from prediction_svc.verdicts import by_target_date, direction_gains, hac_t
+from prediction_svc.verdicts import REVIEWED_SESSIONS, by_target_date, direction_gains, hac_t
 from prediction_svc.width import COVERAGE, hits_of
 
 DRAWS = 1000
@@ -232,6 +232,28 @@ def coverage_alarm(record: Record) -> CoverageAlarm | None:
     reach = ALARM_ERRORS * math.sqrt(variance)
     mean = float(window.mean())
     return CoverageAlarm(abs(mean - COVERAGE) > reach, mean, COVERAGE - reach, COVERAGE + reach)
+
+
+@dataclass(frozen=True, slots=True)
+class CoveragePoint:
+    """Mean coverage of 63 target dates, the last of which is `day`, days since 1970-01-01."""
+
+    day: int
+    mean: float
+
+
+def coverage_path(record: Record, last: int = REVIEWED_SESSIONS) -> list[CoveragePoint]:
+    """Coverage over 63 target dates as it moved on, of the last dates, rising; see the alarm."""
+    hits = hits_of(record.moves, record.quantiles).astype(np.float64)
+    daily = by_target_date(record.target_days, hits)
+    days = np.unique(record.target_days)[ALARM_SESSIONS - 1 :]
+    if not len(days):
+        return []
+    means = np.convolve(daily, np.full(ALARM_SESSIONS, 1 / ALARM_SESSIONS), mode="valid")
+    return [
+        CoveragePoint(day, mean)
+        for day, mean in zip(days[-last:].tolist(), means[-last:].tolist(), strict=True)
+    ]
 
 
 def in_words(skill: Estimate | None, stands: tuple[bool, bool], sessions: int, basis: str) -> str:

@@ -15,6 +15,7 @@ from prediction_svc.record import (
     Estimate,
     Record,
     coverage_alarm,
+    coverage_path,
     in_words,
     pooled_coverage,
     pooled_skill,
@@ -95,6 +96,7 @@ def _pooled(record: Record, basis: Basis, dates: int) -> PooledRecord:
         quantile_calibration=tuple(quantile_calibration(record)),
         up_calibration=tuple(up_calibration(record)),
         rank_correlation=rank_correlation(record),
+        coverage_path=tuple(coverage_path(record)),
         verdicts=verdicts,
         drift_alarm=drift_alarm(path),
     )
@@ -125,7 +127,7 @@ def _of_symbol(
 ) -> Verdicts:
     sharper, nearer = (verdict(each[rows]) for each in gains)
     last = rows[-REVIEWED_SESSIONS:]
-    skill = _hardest_won(record.losses[last], recipe) if sharper.stands else None
+    skill = _hardest_won(record.losses[last], recipe)
     return _verdicts(sharper, nearer, skill, len(last), basis)
 
 
@@ -144,7 +146,7 @@ def _verdicts(
     sharper: Verdict, nearer: Verdict, skill: Estimate | None, sessions: int, basis: Basis
 ) -> Verdicts:
     summary = in_words(skill, (sharper.stands, nearer.stands), sessions, basis)
-    return Verdicts(sharper, nearer, summary)
+    return Verdicts(sharper, nearer, summary, skill, sessions)
 
 
 def _percent(share: Estimate) -> Estimate:

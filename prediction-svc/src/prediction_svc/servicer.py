@@ -17,28 +17,26 @@ from prediction_svc.messages import (
     Messages,
     asked_horizon,
     explanation_message,
-    ledger_entry,
-    ledger_head,
     missing,
 )
 from prediction_svc.model_store import ModelStore
 from prediction_svc.recipe import HORIZON, HORIZONS
+from prediction_svc.servicer_ledger import LedgerCalls
 from prediction_svc.servicer_records import RecordCalls, symbol_record_message
 from prediction_svc.servicer_training import TrainingCalls
 from prediction_svc.track_record import Basis
 from prediction_svc.track_record_store import TrackRecords
 from prediction_svc.trainings import Trainings
-from prediction_svc.verifying import ExpectedHead
 from prediction_svc.watching import WatchingEnded, watch
 
 MOST_SYMBOLS = 500
-MOST_ENTRIES, USUAL_ENTRIES = 500, 50
 MOST_FORECASTS, USUAL_FORECASTS = 1000, 500
-_ROW_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 _VERSION_AND_PLACE = re.compile(r"([1-9][0-9]{0,17})\.([1-9][0-9]{0,8})")
 
 
-class PredictionServicer(TrainingCalls, RecordCalls, prediction_pb2_grpc.PredictionServiceServicer):
+class PredictionServicer(
+    TrainingCalls, RecordCalls, LedgerCalls, prediction_pb2_grpc.PredictionServiceServicer
+):
     """Answers forecasts from memory, and what was written down from the ledger."""
 
     def __init__(
@@ -116,51 +114,6 @@ class PredictionServicer(TrainingCalls, RecordCalls, prediction_pb2_grpc.Predict
             message = "the service is stopping; ask again"
             raise AppError(StatusCode.UNAVAILABLE, "SERVICE_STOPPING", message) from error
 
-    async def GetLedgerHead(
-        self, _request: pb.GetLedgerHeadRequest, _context: object
-    ) -> pb.GetLedgerHeadResponse:
-        """Return the head of the market that is served."""
-        return pb.GetLedgerHeadResponse(
-            head=ledger_head(await self._ledger.head(self._book.market_id))
-        )
-
-    async def ListLedgerEntries(
-        self, request: pb.ListLedgerEntriesRequest, _context: object
-    ) -> pb.ListLedgerEntriesResponse:
-        """Return a symbol's rows, page by page."""
-        try:
-            symbol = parse_symbol(request.symbol)
-        except ValueError as error:
-            raise invalid_argument("symbol", str(error)) from error
-        if not 0 <= request.page_size <= MOST_ENTRIES:
-            raise invalid_argument("page_size", f"page_size must be 0 to {MOST_ENTRIES}")
-        if request.page_token and not _ROW_NUMBER.fullmatch(request.page_token):
-            raise invalid_argument("page_token", "page_token is not one that was given out")
-        before = int(request.page_token) if request.page_token else None
-        count = request.page_size or USUAL_ENTRIES
-        market_id = self._book.market_id
-        written = await self._ledger.written(market_id, symbol, before, count)
-        return pb.ListLedgerEntriesResponse(
-            market_id=market_id,
-            entries=map(ledger_entry, written),
-            next_page_token=str(written[-1].entry.number) if len(written) == count else "",
-        )
-
-    async def VerifyLedger(
-        self, request: pb.VerifyLedgerRequest, _context: object
-    ) -> pb.VerifyLedgerResponse:
-        """Walk a market's ledger."""
-        expected = None
-        if request.expected_head:
-            try:
-                expected = ExpectedHead.parse(request.expected_head)
-            except ValueError as error:
-                raise invalid_argument("expected_head", str(error)) from error
-        market_id = request.market_id or self._book.market_id
-        found = await self._ledger.verify(market_id, expected)
-        fault = found.fault.message if found.fault else ""
-        return pb.VerifyLedgerResponse(head=ledger_head(found.head), fault=fault)
-
     async def GetSymbolOutlook(
         self, request: pb.GetSymbolOutlookRequest, _context: object
     ) -> pb.GetSymbolOutlookResponse:
@@ -172,6 +125,7 @@ class PredictionServicer(TrainingCalls, RecordCalls, prediction_pb2_grpc.Predict
         answer = pb.GetSymbolOutlookResponse(
             market_id=self._book.market_id, version=self._book.version
         )
+        await self._add_entries(answer, symbol, request.entry_count, request.entry_horizon)
         found = {horizon: self._book.find(symbol, horizon) for horizon in HORIZONS}
         answer.forecasts.extend(
             self._messages.forecast(each)

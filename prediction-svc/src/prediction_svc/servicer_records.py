@@ -90,6 +90,8 @@ def symbol_record_message(record: SymbolRecord, basis: Basis) -> pb.SymbolRecord
         range=_verdict(verdicts.range) if verdicts else None,
         direction=_verdict(verdicts.direction) if verdicts else None,
         summary=verdicts.summary if verdicts else "",
+        range_skill=_estimate(verdicts.skill) if verdicts and verdicts.skill else None,
+        verdict_sessions=verdicts.sessions if verdicts else 0,
     )
 
 
@@ -131,6 +133,10 @@ def _pooled(pooled: PooledRecord) -> pb.TrackRecord:
         direction=_verdict(verdicts.direction) if verdicts else None,
         summary=verdicts.summary if verdicts else "",
         drift_alarm=pooled.drift_alarm,
+        coverage_path=[
+            pb.CoveragePoint(target_date=_date(point.day), mean=point.mean)
+            for point in pooled.coverage_path
+        ],
     )
 
 

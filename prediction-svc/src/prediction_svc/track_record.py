@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from prediction_svc.ledger_reading import Counts
-from prediction_svc.record import Calibration, CoverageAlarm, Estimate, RankCorrelation
+from prediction_svc.record import (
+    Calibration,
+    CoverageAlarm,
+    CoveragePoint,
+    Estimate,
+    RankCorrelation,
+)
 from prediction_svc.scores import Score
 from prediction_svc.verdicts import FIRST_REVIEW, LEAVE_AT, Verdict
 
@@ -28,6 +34,10 @@ class Verdicts:
     direction: Verdict
     summary: str
     """Both in one line for people."""
+    skill: Estimate | None = None
+    """In percent, against the naive forecaster that was the hardest to beat; None below 150."""
+    sessions: int = 0
+    """Scored ones that they are about, the last 1,000 at most; dates where pooled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,8 @@ class PooledRecord:
     verdicts: Verdicts | None
     drift_alarm: bool
     """Whether the range verdict was lost at the latest review."""
+    coverage_path: tuple[CoveragePoint, ...] = ()
+    """Over the last 1,000 target dates at most, rising; none of an older version."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,45 @@ async def test_a_forecast_is_written_down_and_gets_its_outcome(
         assert wrong.fault
 
 
+async def test_every_row_of_the_ledger_can_be_had(
+    quotes: Fixture, serve_quotes: Fixture, serve_predictions: Fixture
+) -> None:
+    quotes.holiday = False
+    async with serve_quotes() as market, serve_predictions(market.port) as predictions:
+        first = await predictions.until(written_down)
+        quotes.hidden = 1
+        await predictions.until(lambda each: each.ledger_number > first.ledger_number)
+        stub = predictions.stub
+        listed = (await stub.ListLedgerEntries(pb.ListLedgerEntriesRequest(page_size=500))).entries
+        assert len(listed) == 3 * 6 + 3 * 7
+        assert {each.symbol for each in listed} >= {f"S{i}" for i in range(6)}
+        (resolved,) = (e for e in listed if e.row_number == first.ledger_number)
+        (outcome,) = resolved.outcomes
+        assert outcome.state == pb.OUTCOME_STATE_RESOLVED
+        assert outcome.log_move == resolved.outcome_log_move
+        assert outcome.session_date == resolved.target_session_date
+        assert outcome.close == pytest.approx(resolved.reference_close * math.exp(outcome.log_move))
+        for number in (resolved.row_number, outcome.row_number):
+            answer = await stub.GetLedgerEntry(pb.GetLedgerEntryRequest(row_number=number))
+            assert (answer.market_id, answer.entry) == ("demo:1", resolved)
+        fives = await stub.ListLedgerEntries(pb.ListLedgerEntriesRequest(horizon=5))
+        assert list(fives.entries) == [each for each in listed if each.horizon == 5]
+
+        outlook = await stub.GetSymbolOutlook(
+            pb.GetSymbolOutlookRequest(symbol="S0", entry_count=1, entry_horizon=1)
+        )
+        own = [each for each in listed if each.symbol == "S0" and each.horizon == 1]
+        assert list(outlook.entries) == own[:1]
+        rest = await stub.ListLedgerEntries(
+            pb.ListLedgerEntriesRequest(symbol="S0", horizon=1, page_token=outlook.next_page_token)
+        )
+        assert list(rest.entries) == own[1:]
+        for number in (0, 10_000):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.GetLedgerEntry(pb.GetLedgerEntryRequest(row_number=number))
+            assert app_error(caught.value).reason == "LEDGER_ROW_NOT_FOUND"
+
+
 async def test_entries_come_in_pages(
     quotes: Fixture, serve_quotes: Fixture, serve_predictions: Fixture
 ) -> None:
@@ -89,6 +128,13 @@ async def test_bad_input_is_named(
             "symbol": stub.ListLedgerEntries(entries(symbol="two words")),
             "page_size": stub.ListLedgerEntries(entries(symbol="S0", page_size=501)),
             "page_token": stub.ListLedgerEntries(entries(symbol="S0", page_token="1 OR 1")),
+            "horizon": stub.ListLedgerEntries(entries(symbol="S0", horizon=2)),
+            "entry_count": stub.GetSymbolOutlook(
+                pb.GetSymbolOutlookRequest(symbol="S0", entry_count=501)
+            ),
+            "entry_horizon": stub.GetSymbolOutlook(
+                pb.GetSymbolOutlookRequest(symbol="S0", entry_count=1, entry_horizon=3)
+            ),
             "expected_head": stub.VerifyLedger(pb.VerifyLedgerRequest(expected_head="zz")),
         }
         for field, call in bad.items():

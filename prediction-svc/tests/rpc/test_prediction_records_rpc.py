@@ -124,6 +124,11 @@ async def test_the_pooled_record_is_told(
     assert told.HasField("coverage_alarm")
     assert told.coverage_alarm.mean.low < 0.8 < told.coverage_alarm.mean.high
     assert not told.drift_alarm
+    path = pooled.coverage_path
+    assert len(told.coverage_path) == len(path) == 320 - 62
+    assert told.coverage_path[-1].target_date == "2025-08-19"
+    assert told.coverage_path[-1].mean == pytest.approx(told.coverage_alarm.mean.value)
+    assert [point.mean for point in told.coverage_path] == [point.mean for point in path]
     assert (told.judged_symbols, told.range_edges, told.direction_edges) == (25, 25, 0)
     assert told.direction_edges_by_chance == pytest.approx(0.3)
     assert (told.issued, told.missed, told.resolved, told.unresolved) == (8000, 3, 7995, 2)
@@ -136,12 +141,15 @@ async def test_young_records_say_nothing_yet(
     told = (await stub.GetTrackRecord(pb.GetTrackRecordRequest(horizon=1))).record
     assert told.scored_dates == 60
     assert not told.skills
+    assert not told.coverage_path
     for field in ("coverage", "rank_correlation", "range", "direction", "coverage_alarm"):
         assert not told.HasField(field)
     (one,) = (await stub.ListSymbolRecords(pb.ListSymbolRecordsRequest(page_size=1))).records
     assert one.score.scored_sessions == 60
     assert not one.score.HasField("value")
     assert not one.HasField("coverage")
+    assert not one.HasField("range_skill")
+    assert one.verdict_sessions == 60
     assert (one.range.stands, one.range.HasField("t")) == (False, False)
     assert one.summary == "Range: no demonstrated edge · Direction: no demonstrated edge"
 
@@ -184,6 +192,13 @@ async def test_symbols_come_in_pages(stub: PredictionServiceStub, records: Track
     assert made.verdicts is not None
     assert (one.range.stands, one.range.t) == (True, made.verdicts.range.t)
     assert (one.direction.stands, one.summary) == (False, made.verdicts.summary)
+    assert made.verdicts.skill is not None
+    assert f"by {one.range_skill.value:.1f} % " in one.summary
+    assert (one.range_skill.low, one.range_skill.high) == (
+        made.verdicts.skill.low,
+        made.verdicts.skill.high,
+    )
+    assert one.verdict_sessions == 320
 
 
 async def test_other_horizons_have_no_verdicts(

@@ -98,6 +98,41 @@ async def test_the_shares_of_missed_and_unresolved_are_known(ledger: Ledger) -> 
     assert (await ledger.entries(MARKET, "AAA", 1))[0].said == missed
 
 
+async def test_rows_are_listed_with_all_that_came_of_them(ledger: Ledger) -> None:
+    day = FIRST_DAY + 3
+    found = await ledger.open_forecasts(MARKET, day, day)
+    (forecast,) = (each for each in found["BBB"] if each.target_day == day and each.horizon == 1)
+    await ledger.append_outcomes(MARKET, [outcome_of(forecast, 0.03)], close_of(day + 3))
+    head = await ledger.head(MARKET)
+
+    listed = await ledger.written(MARKET, count=1000)
+    assert len(listed) == 24
+    numbers = [each.entry.number for each in listed]
+    assert numbers == sorted(numbers, reverse=True)
+    assert {each.entry.said.symbol for each in listed} == {"AAA", "BBB"}
+    assert await ledger.written(MARKET, before=numbers[4], count=3) == listed[5:8]
+    (revised,) = (each for each in listed if each.outcome_kind == "revised")
+    first, later = revised.outcomes
+    assert (first.said.kind, later.said.kind) == ("resolved", "revised")
+    assert first.said.log_move == pytest.approx(math.log(1.01))
+    assert revised.log_move == later.said.log_move == pytest.approx(math.log(1.03))
+    assert (later.number, later.row_hash) == (head.count, head.row_hash)
+    assert later.record_time == close_of(day + 3)
+
+    fives = await ledger.written(MARKET, horizon=5, count=1000)
+    assert fives == [each for each in listed if each.entry.said.horizon == 5]
+    of_one = await ledger.written(MARKET, symbol="AAA", horizon=1, count=1000)
+    assert [each.entry.said.as_of_day for each in of_one] == [
+        *range(FIRST_DAY + 5, FIRST_DAY - 1, -1)
+    ]
+    # by its own number, and by that of each row that says what came of it
+    for number in (revised.entry.number, first.number, later.number):
+        assert await ledger.row(MARKET, number) == revised
+    for number in (0, -1, head.count + 1):
+        assert await ledger.row(MARKET, number) is None
+    assert await ledger.row("demo:3", revised.entry.number) is None
+
+
 async def test_what_is_open_waits_for_its_session(ledger: Ledger) -> None:
     day = FIRST_DAY + 5
     assert await ledger.open_forecasts(MARKET, day, day + 1) == {}

@@ -9,6 +9,7 @@ from prediction_svc.quantiles import pinball_loss
 from prediction_svc.record import (
     Record,
     coverage_alarm,
+    coverage_path,
     pooled_coverage,
     pooled_skill,
     quantile_calibration,
@@ -161,6 +162,18 @@ def test_the_coverage_alarm() -> None:
     assert coverage_alarm(made_record(62)) is None
     young = coverage_alarm(made_record(100))
     assert young is not None
+
+
+def test_coverage_is_told_as_it_moved_on() -> None:
+    record = made_record(100)
+    path = coverage_path(record)
+    daily = hits_of(record.moves, record.quantiles).reshape(100, -1).mean(axis=1)
+    days = np.unique(record.target_days)
+    assert [point.day for point in path] == days[62:].tolist()
+    expected = [daily[k : k + 63].mean() for k in range(38)]
+    assert [point.mean for point in path] == pytest.approx(expected)
+    assert coverage_path(record, last=5) == path[-5:]
+    assert coverage_path(made_record(62)) == []
 
 
 def test_the_coverage_alarm_seldom_rings_falsely() -> None:

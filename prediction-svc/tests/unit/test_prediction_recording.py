@@ -14,7 +14,7 @@ from prediction_svc.batches import Draft, Order
 from prediction_svc.book import Edition, Forecasts
 from prediction_svc.histories import History
 from prediction_svc.ledger import Ledger
-from prediction_svc.ledger_reading import Written
+from prediction_svc.ledger_listing import Written
 from prediction_svc.ledger_rows import LedgerForecast, MissedForecast
 from prediction_svc.market import Fetched, MarketClock, SymbolBars
 from prediction_svc.metrics import Metrics
@@ -117,8 +117,7 @@ class Exchange:
 
     async def rows(self, symbol: str, horizon: int = 1) -> list[Written]:
         """What the ledger says of a symbol, the latest first."""
-        written = await self.ledger.written(MARKET, symbol, None, 100)
-        return [each for each in written if each.entry.said.horizon == horizon]
+        return await self.ledger.written(MARKET, symbol=symbol, horizon=horizon, count=100)
 
 
 @pytest.fixture

@@ -530,12 +530,16 @@ class SymbolRecord(_message.Message):
     RANGE_FIELD_NUMBER: _builtins.int
     DIRECTION_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    RANGE_SKILL_FIELD_NUMBER: _builtins.int
+    VERDICT_SESSIONS_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol."""
     coverage: _builtins.float
     """Share of outcomes in the 80 % band over the scored sessions; unset below 150."""
     summary: _builtins.str
     """Both verdicts in one line for people; empty at other horizons than 1."""
+    verdict_sessions: _builtins.int
+    """Scored sessions that the verdicts are about, the last 1,000 at most; 0 at other horizons than 1."""
     @_builtins.property
     def score(self) -> Global___PredictScore:
         """Pinball skill against EWMA-normal."""
@@ -548,6 +552,12 @@ class SymbolRecord(_message.Message):
     def direction(self) -> Global___Verdict:
         """Whether P(up) is right more often than the base rate; at horizon 1 only."""
 
+    @_builtins.property
+    def range_skill(self) -> Global___Estimate:
+        """Pinball skill, in percent, against the naive forecaster that was the hardest to beat over the
+        sessions of the verdicts; unset below 150, and at other horizons than 1.
+        """
+
     def __init__(
         self,
         *,
@@ -557,10 +567,12 @@ class SymbolRecord(_message.Message):
         range: Global___Verdict | None = ...,
         direction: Global___Verdict | None = ...,
         summary: _builtins.str = ...,
+        range_skill: Global___Estimate | None = ...,
+        verdict_sessions: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "coverage", b"coverage", "direction", b"direction", "range", b"range", "score", b"score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "coverage", b"coverage", "direction", b"direction", "range", b"range", "range_skill", b"range_skill", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "coverage", b"coverage", "direction", b"direction", "range", b"range", "score", b"score", "summary", b"summary", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "coverage", b"coverage", "direction", b"direction", "range", b"range", "range_skill", b"range_skill", "score", b"score", "summary", b"summary", "symbol", b"symbol", "verdict_sessions", b"verdict_sessions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__coverage: _TypeAlias = _typing.Literal["coverage"]  # noqa: Y015
     _WhichOneofArgType__coverage: _TypeAlias = _typing.Literal["_coverage", b"_coverage"]  # noqa: Y015
@@ -685,6 +697,32 @@ class CoverageAlarm(_message.Message):
 Global___CoverageAlarm: _TypeAlias = CoverageAlarm  # noqa: Y015
 
 @_typing.final
+class CoveragePoint(_message.Message):
+    """Coverage as it was at one time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_DATE_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    target_date: _builtins.str
+    """ISO date of the last of 63 target dates."""
+    mean: _builtins.float
+    """Mean over these of the share of outcomes in the 80 % band."""
+    def __init__(
+        self,
+        *,
+        target_date: _builtins.str = ...,
+        mean: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mean", b"mean", "target_date", b"target_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CoveragePoint: _TypeAlias = CoveragePoint  # noqa: Y015
+
+@_typing.final
 class TrackRecord(_message.Message):
     """What the forecasts of all symbols have been worth, at one horizon."""
 
@@ -714,6 +752,7 @@ class TrackRecord(_message.Message):
     MISSED_FIELD_NUMBER: _builtins.int
     RESOLVED_FIELD_NUMBER: _builtins.int
     UNRESOLVED_FIELD_NUMBER: _builtins.int
+    COVERAGE_PATH_FIELD_NUMBER: _builtins.int
     horizon: _builtins.int
     """Sessions ahead."""
     basis: Global___ScoreBasis.ValueType
@@ -778,6 +817,10 @@ class TrackRecord(_message.Message):
     def coverage_alarm(self) -> Global___CoverageAlarm:
         """Whether coverage has left what chance allows; unset before 63 dates."""
 
+    @_builtins.property
+    def coverage_path(self) -> _containers.RepeatedCompositeFieldContainer[Global___CoveragePoint]:
+        """Coverage over the last 1,000 target dates at most, rising; empty below 150."""
+
     def __init__(
         self,
         *,
@@ -805,10 +848,11 @@ class TrackRecord(_message.Message):
         missed: _builtins.int = ...,
         resolved: _builtins.int = ...,
         unresolved: _builtins.int = ...,
+        coverage_path: _abc.Iterable[Global___CoveragePoint] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["coverage", b"coverage", "coverage_alarm", b"coverage_alarm", "direction", b"direction", "range", b"range", "rank_correlation", b"rank_correlation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "coverage", b"coverage", "coverage_alarm", b"coverage_alarm", "direction", b"direction", "direction_edges", b"direction_edges", "direction_edges_by_chance", b"direction_edges_by_chance", "drift_alarm", b"drift_alarm", "first_target_date", b"first_target_date", "horizon", b"horizon", "issued", b"issued", "judged_symbols", b"judged_symbols", "last_target_date", b"last_target_date", "missed", b"missed", "quantile_calibration", b"quantile_calibration", "range", b"range", "range_edges", b"range_edges", "rank_correlation", b"rank_correlation", "resolved", b"resolved", "scored_dates", b"scored_dates", "scored_forecasts", b"scored_forecasts", "skills", b"skills", "summary", b"summary", "unresolved", b"unresolved", "up_calibration", b"up_calibration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "coverage", b"coverage", "coverage_alarm", b"coverage_alarm", "coverage_path", b"coverage_path", "direction", b"direction", "direction_edges", b"direction_edges", "direction_edges_by_chance", b"direction_edges_by_chance", "drift_alarm", b"drift_alarm", "first_target_date", b"first_target_date", "horizon", b"horizon", "issued", b"issued", "judged_symbols", b"judged_symbols", "last_target_date", b"last_target_date", "missed", b"missed", "quantile_calibration", b"quantile_calibration", "range", b"range", "range_edges", b"range_edges", "rank_correlation", b"rank_correlation", "resolved", b"resolved", "scored_dates", b"scored_dates", "scored_forecasts", b"scored_forecasts", "skills", b"skills", "summary", b"summary", "unresolved", b"unresolved", "up_calibration", b"up_calibration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -889,16 +933,24 @@ class GetSymbolOutlookRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SYMBOL_FIELD_NUMBER: _builtins.int
+    ENTRY_COUNT_FIELD_NUMBER: _builtins.int
+    ENTRY_HORIZON_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol."""
+    entry_count: _builtins.int
+    """How many of its rows of the ledger come with it, the latest first: 0 to 500."""
+    entry_horizon: _builtins.int
+    """Sessions ahead of those rows: 1, 5 or 20; 0 means 1."""
     def __init__(
         self,
         *,
         symbol: _builtins.str = ...,
+        entry_count: _builtins.int = ...,
+        entry_horizon: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_count", b"entry_count", "entry_horizon", b"entry_horizon", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -917,10 +969,14 @@ class GetSymbolOutlookResponse(_message.Message):
     LIVE_FIELD_NUMBER: _builtins.int
     BACKTEST_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     market_id: _builtins.str
     """The market."""
     version: _builtins.int
     """Version of what is served; see WatchForecastsResponse."""
+    next_page_token: _builtins.str
+    """Where ListLedgerEntries goes on; empty after the last."""
     @_builtins.property
     def forecasts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Forecast]:
         """The latest forecasts, by horizon."""
@@ -941,6 +997,10 @@ class GetSymbolOutlookResponse(_message.Message):
     def backtest(self) -> Global___SymbolRecord:
         """The recipe, refitted walk-forward over the history at hand; unset where there is none."""
 
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerEntry]:
+        """The latest rows of the ledger, by falling number."""
+
     def __init__(
         self,
         *,
@@ -951,10 +1011,12 @@ class GetSymbolOutlookResponse(_message.Message):
         live: Global___SymbolRecord | None = ...,
         backtest: Global___SymbolRecord | None = ...,
         version: _builtins.int = ...,
+        entries: _abc.Iterable[Global___LedgerEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["backtest", b"backtest", "explanation", b"explanation", "live", b"live", "missing", b"missing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backtest", b"backtest", "explanation", b"explanation", "forecasts", b"forecasts", "live", b"live", "market_id", b"market_id", "missing", b"missing", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backtest", b"backtest", "entries", b"entries", "explanation", b"explanation", "forecasts", b"forecasts", "live", b"live", "market_id", b"market_id", "missing", b"missing", "next_page_token", b"next_page_token", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1583,6 +1645,69 @@ class GetLedgerHeadResponse(_message.Message):
 Global___GetLedgerHeadResponse: _TypeAlias = GetLedgerHeadResponse  # noqa: Y015
 
 @_typing.final
+class LedgerOutcome(_message.Message):
+    """A row of the ledger that says what came of a forecast."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_NUMBER_FIELD_NUMBER: _builtins.int
+    ROW_HASH_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    RECORD_TIME_FIELD_NUMBER: _builtins.int
+    SESSION_DATE_FIELD_NUMBER: _builtins.int
+    DELAYED_FIELD_NUMBER: _builtins.int
+    CLOSE_FIELD_NUMBER: _builtins.int
+    LOG_MOVE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    row_number: _builtins.int
+    """Its place in the ledger."""
+    row_hash: _builtins.str
+    """SHA-256 of it and all before it, in hex."""
+    state: Global___OutcomeState.ValueType
+    """Resolved, unresolved or revised."""
+    session_date: _builtins.str
+    """ISO date of the session whose close it is; empty where that is not known."""
+    delayed: _builtins.bool
+    """True where that is not the target session, in which the stock was not traded."""
+    close: _builtins.float
+    """That close, as it was traded; unset where it is not known."""
+    log_move: _builtins.float
+    """What happened, as a log move, dividends included; unset where that is not known."""
+    reason: _builtins.str
+    """Why it is unresolved."""
+    @_builtins.property
+    def record_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant at which it was written down, in market time."""
+
+    def __init__(
+        self,
+        *,
+        row_number: _builtins.int = ...,
+        row_hash: _builtins.str = ...,
+        state: Global___OutcomeState.ValueType = ...,
+        record_time: _timestamp_pb2.Timestamp | None = ...,
+        session_date: _builtins.str = ...,
+        delayed: _builtins.bool = ...,
+        close: _builtins.float | None = ...,
+        log_move: _builtins.float | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_close", b"_close", "_log_move", b"_log_move", "close", b"close", "log_move", b"log_move", "record_time", b"record_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_close", b"_close", "_log_move", b"_log_move", "close", b"close", "delayed", b"delayed", "log_move", b"log_move", "reason", b"reason", "record_time", b"record_time", "row_hash", b"row_hash", "row_number", b"row_number", "session_date", b"session_date", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__close: _TypeAlias = _typing.Literal["close"]  # noqa: Y015
+    _WhichOneofArgType__close: _TypeAlias = _typing.Literal["_close", b"_close"]  # noqa: Y015
+    _WhichOneofReturnType__log_move: _TypeAlias = _typing.Literal["log_move"]  # noqa: Y015
+    _WhichOneofArgType__log_move: _TypeAlias = _typing.Literal["_log_move", b"_log_move"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__close) -> _WhichOneofReturnType__close | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__log_move) -> _WhichOneofReturnType__log_move | None: ...
+
+Global___LedgerOutcome: _TypeAlias = LedgerOutcome  # noqa: Y015
+
+@_typing.final
 class LedgerEntry(_message.Message):
     """A row of the ledger, and what came of it."""
 
@@ -1604,6 +1729,7 @@ class LedgerEntry(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     OUTCOME_LOG_MOVE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
     row_number: _builtins.int
     """Its place in the ledger."""
     row_hash: _builtins.str
@@ -1642,6 +1768,10 @@ class LedgerEntry(_message.Message):
     def log_moves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Quantiles of the log move by rising probability, .05 .10 .25 .50 .75 .90 .95; none if missed."""
 
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerOutcome]:
+        """What came of it, oldest first: the first is what is scored, later ones are revisions."""
+
     def __init__(
         self,
         *,
@@ -1661,10 +1791,11 @@ class LedgerEntry(_message.Message):
         state: Global___OutcomeState.ValueType = ...,
         outcome_log_move: _builtins.float | None = ...,
         reason: _builtins.str = ...,
+        outcomes: _abc.Iterable[Global___LedgerOutcome] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_outcome_log_move", b"_outcome_log_move", "deadline_time", b"deadline_time", "issue_time", b"issue_time", "outcome_log_move", b"outcome_log_move"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_outcome_log_move", b"_outcome_log_move", "as_of_session_date", b"as_of_session_date", "currency_code", b"currency_code", "deadline_time", b"deadline_time", "horizon", b"horizon", "issue_time", b"issue_time", "log_moves", b"log_moves", "model_version", b"model_version", "outcome_log_move", b"outcome_log_move", "reason", b"reason", "reference_close", b"reference_close", "row_hash", b"row_hash", "row_number", b"row_number", "state", b"state", "symbol", b"symbol", "target_session_date", b"target_session_date", "up_probability", b"up_probability"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_outcome_log_move", b"_outcome_log_move", "as_of_session_date", b"as_of_session_date", "currency_code", b"currency_code", "deadline_time", b"deadline_time", "horizon", b"horizon", "issue_time", b"issue_time", "log_moves", b"log_moves", "model_version", b"model_version", "outcome_log_move", b"outcome_log_move", "outcomes", b"outcomes", "reason", b"reason", "reference_close", b"reference_close", "row_hash", b"row_hash", "row_number", b"row_number", "state", b"state", "symbol", b"symbol", "target_session_date", b"target_session_date", "up_probability", b"up_probability"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__outcome_log_move: _TypeAlias = _typing.Literal["outcome_log_move"]  # noqa: Y015
     _WhichOneofArgType__outcome_log_move: _TypeAlias = _typing.Literal["_outcome_log_move", b"_outcome_log_move"]  # noqa: Y015
@@ -1681,22 +1812,26 @@ class ListLedgerEntriesRequest(_message.Message):
     SYMBOL_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    HORIZON_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
-    """The symbol."""
+    """The symbol; empty for all."""
     page_size: _builtins.int
     """How many at most, 1 to 500; 0 means 50."""
     page_token: _builtins.str
     """Where to go on: next_page_token of the page before."""
+    horizon: _builtins.int
+    """Sessions ahead: 1, 5 or 20; 0 for all."""
     def __init__(
         self,
         *,
         symbol: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        horizon: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["horizon", b"horizon", "page_size", b"page_size", "page_token", b"page_token", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1733,6 +1868,56 @@ class ListLedgerEntriesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListLedgerEntriesResponse: _TypeAlias = ListLedgerEntriesResponse  # noqa: Y015
+
+@_typing.final
+class GetLedgerEntryRequest(_message.Message):
+    """Request of GetLedgerEntry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_NUMBER_FIELD_NUMBER: _builtins.int
+    row_number: _builtins.int
+    """Number of a row: of a forecast, or of what came of one."""
+    def __init__(
+        self,
+        *,
+        row_number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["row_number", b"row_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLedgerEntryRequest: _TypeAlias = GetLedgerEntryRequest  # noqa: Y015
+
+@_typing.final
+class GetLedgerEntryResponse(_message.Message):
+    """Response of GetLedgerEntry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MARKET_ID_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    market_id: _builtins.str
+    """The market."""
+    @_builtins.property
+    def entry(self) -> Global___LedgerEntry:
+        """The forecast, and what came of it."""
+
+    def __init__(
+        self,
+        *,
+        market_id: _builtins.str = ...,
+        entry: Global___LedgerEntry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "market_id", b"market_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLedgerEntryResponse: _TypeAlias = GetLedgerEntryResponse  # noqa: Y015
 
 @_typing.final
 class VerifyLedgerRequest(_message.Message):

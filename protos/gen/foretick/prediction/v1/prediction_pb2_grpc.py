@@ -60,6 +60,11 @@ class PredictionServiceStub:
                 request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListLedgerEntriesRequest.SerializeToString,
                 response_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListLedgerEntriesResponse.FromString,
                 _registered_method=True)
+        self.GetLedgerEntry = channel.unary_unary(
+                '/foretick.prediction.v1.PredictionService/GetLedgerEntry',
+                request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetLedgerEntryRequest.SerializeToString,
+                response_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetLedgerEntryResponse.FromString,
+                _registered_method=True)
         self.VerifyLedger = channel.unary_unary(
                 '/foretick.prediction.v1.PredictionService/VerifyLedger',
                 request_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.VerifyLedgerRequest.SerializeToString,
@@ -137,7 +142,16 @@ class PredictionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListLedgerEntries(self, request, context):
-        """What was written down of a symbol before the fact, and what came of it, the latest first.
+        """What was written down before the fact, and what came of it, the latest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLedgerEntry(self, request, context):
+        """A forecast by the number of its row, or of a row that says what came of it.
+
+        Fails with NOT_FOUND and reason LEDGER_ROW_NOT_FOUND where the ledger has no such row.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -230,6 +244,11 @@ def add_PredictionServiceServicer_to_server(servicer, server):
                     servicer.ListLedgerEntries,
                     request_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListLedgerEntriesRequest.FromString,
                     response_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListLedgerEntriesResponse.SerializeToString,
+            ),
+            'GetLedgerEntry': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLedgerEntry,
+                    request_deserializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetLedgerEntryRequest.FromString,
+                    response_serializer=foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetLedgerEntryResponse.SerializeToString,
             ),
             'VerifyLedger': grpc.unary_unary_rpc_method_handler(
                     servicer.VerifyLedger,
@@ -408,6 +427,33 @@ class PredictionService:
             '/foretick.prediction.v1.PredictionService/ListLedgerEntries',
             foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListLedgerEntriesRequest.SerializeToString,
             foretick_dot_prediction_dot_v1_dot_prediction__pb2.ListLedgerEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLedgerEntry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.prediction.v1.PredictionService/GetLedgerEntry',
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetLedgerEntryRequest.SerializeToString,
+            foretick_dot_prediction_dot_v1_dot_prediction__pb2.GetLedgerEntryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,7 +28,12 @@ class PredictionServiceStub:
     GetLedgerHead: _aio.UnaryUnaryMultiCallable[_prediction_pb2.GetLedgerHeadRequest, _prediction_pb2.GetLedgerHeadResponse]
     """The head of the market's ledger: whoever keeps it can tell later whether the past was changed."""
     ListLedgerEntries: _aio.UnaryUnaryMultiCallable[_prediction_pb2.ListLedgerEntriesRequest, _prediction_pb2.ListLedgerEntriesResponse]
-    """What was written down of a symbol before the fact, and what came of it, the latest first."""
+    """What was written down before the fact, and what came of it, the latest first."""
+    GetLedgerEntry: _aio.UnaryUnaryMultiCallable[_prediction_pb2.GetLedgerEntryRequest, _prediction_pb2.GetLedgerEntryResponse]
+    """A forecast by the number of its row, or of a row that says what came of it.
+
+    Fails with NOT_FOUND and reason LEDGER_ROW_NOT_FOUND where the ledger has no such row.
+    """
     VerifyLedger: _aio.UnaryUnaryMultiCallable[_prediction_pb2.VerifyLedgerRequest, _prediction_pb2.VerifyLedgerResponse]
     """Walks a market's whole ledger and names the first row that is not as it was written."""
     GetSymbolOutlook: _aio.UnaryUnaryMultiCallable[_prediction_pb2.GetSymbolOutlookRequest, _prediction_pb2.GetSymbolOutlookResponse]
@@ -96,7 +101,18 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _prediction_pb2.ListLedgerEntriesRequest,
         context: _aio.ServicerContext[_prediction_pb2.ListLedgerEntriesRequest, _abc.Awaitable[_prediction_pb2.ListLedgerEntriesResponse]],
     ) -> _abc.Awaitable[_prediction_pb2.ListLedgerEntriesResponse]:
-        """What was written down of a symbol before the fact, and what came of it, the latest first."""
+        """What was written down before the fact, and what came of it, the latest first."""
+
+    @_abc_1.abstractmethod
+    def GetLedgerEntry(
+        self,
+        request: _prediction_pb2.GetLedgerEntryRequest,
+        context: _aio.ServicerContext[_prediction_pb2.GetLedgerEntryRequest, _abc.Awaitable[_prediction_pb2.GetLedgerEntryResponse]],
+    ) -> _abc.Awaitable[_prediction_pb2.GetLedgerEntryResponse]:
+        """A forecast by the number of its row, or of a row that says what came of it.
+
+        Fails with NOT_FOUND and reason LEDGER_ROW_NOT_FOUND where the ledger has no such row.
+        """
 
     @_abc_1.abstractmethod
     def VerifyLedger(

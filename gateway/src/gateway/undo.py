@@ -28,16 +28,19 @@ class UndoSeal:
         self._fernet = Fernet(base64.urlsafe_b64encode(own))
         self._now = now
 
-    def seal(self, key: SignInKey, removal: Removal) -> str:
-        """Return what a form or an address can carry."""
+    def seal(self, key: SignInKey, removal: Removal) -> str | None:
+        """Return what a form or an address can carry; None where it is too large for any."""
         watchlist = removal.watchlist
         content = {
             "account": key.account_id,
             "list": watchlist and [watchlist.list_id, watchlist.name, watchlist.position],
             "entries": [_as_list(each) for each in removal.entries],
         }
-        packed = zlib.compress(json.dumps(content, ensure_ascii=False).encode())
-        return self._fernet.encrypt_at_time(packed, int(self._now())).decode()
+        written = json.dumps(content, ensure_ascii=False).encode()
+        if len(written) > 8 * MOST_BYTES:  # which no compression makes up for, and which takes long
+            return None
+        sealed = self._fernet.encrypt_at_time(zlib.compress(written), int(self._now())).decode()
+        return sealed if len(sealed) <= MOST_BYTES else None
 
     def unseal(self, key: SignInKey, sealed: str) -> Removal:
         """Return what was sealed; raises `RequestError` 400 where it is not, or no longer, good."""

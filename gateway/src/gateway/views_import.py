@@ -131,7 +131,7 @@ async def export(request: web.Request) -> web.Response:
     text = write((each.symbol, names.get(each.symbol, ""), each.note) for each in inside)
     # RFC 6266: the first for whoever can't read the second, which may be of any alphabet.
     disposition = (
-        f"attachment; filename=watchlist.csv; filename*=UTF-8''{quote(watchlist.name)}.csv"
+        f"attachment; filename=watchlist.csv; filename*=UTF-8''{quote(watchlist.name, safe='')}.csv"
     )
     headers = {"Content-Disposition": disposition}
     return web.Response(text=text, content_type="text/csv", charset="utf-8", headers=headers)

@@ -17,7 +17,7 @@ from gateway.model import SignInKey, Subscription, Subscriptions, Watchlist
 from gateway.pages import html_page, json_page, see_other, wants_json
 from gateway.problems import RequestError, SignedOutError
 from gateway.redirects import HOME, safe_next
-from gateway.undo import MOST_BYTES, UNDO
+from gateway.undo import UNDO
 
 T = TypeVar("T")
 MOST_OF_AN_ADDRESS = 1000
@@ -148,7 +148,7 @@ async def removed(
     sealed = request.app[UNDO].seal(key, removal)
     if wants_json(request):
         return json_page({**content, "undo": sealed})
-    if removal.watchlist is None and len(sealed) <= MOST_OF_AN_ADDRESS:
+    if sealed and removal.watchlist is None and len(sealed) <= MOST_OF_AN_ADDRESS:
         joined = "&" if "?" in location else "?"
         return see_other(f"{location}{joined}{urlencode({'undo': sealed})}")
     subscriptions = await request.app[BACKENDS].subscriptions(key)
@@ -159,7 +159,7 @@ async def removed(
         account=subscriptions.account,
         csrf_token=request.app[CSRF].of_sign_in(key.sign_in_id),
         removal=removal,
-        sealed=sealed if len(sealed) <= MOST_BYTES else None,
+        sealed=sealed,
         text=write((each.symbol, "", each.note) for each in removal.entries),
         location=location,
     )

@@ -43,7 +43,10 @@ class FakeLists(Fake, pb_grpc.SubscriptionServiceServicer):
 
     def make_list(self, email: str, list_id: str, name: str, *symbols: str) -> None:
         self.lists_of(email)[list_id] = name
-        self.more.setdefault(email, {})[list_id] = list(symbols)
+        if list_id == account_id(email):
+            self.followed[email] = list(symbols)
+        else:
+            self.more.setdefault(email, {})[list_id] = list(symbols)
 
     def lists_of(self, email: str) -> dict[str, str]:
         return self.names.setdefault(email, {account_id(email): "Watchlist"})
@@ -149,11 +152,7 @@ class FakeLists(Fake, pb_grpc.SubscriptionServiceServicer):
             self._require(email, request.list_id, symbol)
         if len(set(request.symbols)) < len(request.symbols):
             raise invalid_argument("symbols", "Each can be named once only.")
-        follows.sort(
-            key=lambda each: (
-                list(request.symbols).index(each) if each in request.symbols else len(follows)
-            )
-        )
+        follows[:] = dict.fromkeys([*request.symbols, *follows])
         return pb.ReorderSubscriptionsResponse(symbols=follows)
 
     async def ImportSubscriptions(self, request: Any, context: Any) -> Any:

@@ -155,7 +155,7 @@ def subscription(message: subscription_pb2.Subscription) -> Subscription:
         list_id=message.list_id,
         note=message.note,
         position=message.position,
-        created=_time(message, "create_time"),
+        created=time_of(message, "create_time"),
     )
 
 

@@ -29,6 +29,10 @@ FIELDS = {
     "/admin/accounts/%s/disable": ("email",),
     "/admin/invitations/%s/withdraw": ("email",),
     "/subscriptions/%s/delete": ("symbol",),
+    "/lists": ("name",),
+    "/lists/%s/rename": ("name",),
+    "/lists/order": ("lists",),
+    "/undo": ("undo",),
 }
 BEFORE_SIGN_IN = ("/register", "/login", "/forgot", "/reset-password")
 ODD = ("\x00", "a\x00@x.org", "İ@x.org", "ａ＠x.org", "a@xn--zzz", "а@x.org", "%00", "\u202e", "\n")
@@ -74,7 +78,9 @@ async def kept(visitor: Visitor) -> object:
     status, text, _ = await visitor.post("/account/export", {"csrf_token": token})
     assert status == 200, text
     document = json.loads(text)
-    return {name: document[name] for name in ("account", "subscriptions", "invitations")}
+    return {
+        name: document[name] for name in ("account", "watchlists", "subscriptions", "invitations")
+    }
 
 
 @settings(

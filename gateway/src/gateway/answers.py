@@ -33,8 +33,11 @@ from gateway.model import (
     Session,
     SignIn,
     SignInKey,
+    Subscription,
+    Subscriptions,
     Training,
     Universe,
+    Watchlist,
 )
 
 
@@ -138,6 +141,31 @@ def sign_in(message: subscription_pb2.SignIn, owner: subscription_pb2.Account) -
     """Convert a fresh sign-in."""
     key = SignInKey(message.key.account_id, message.key.sign_in_id)
     return SignIn(key, account(owner), message.remembered)
+
+
+def watchlist(message: subscription_pb2.Watchlist) -> Watchlist:
+    """Convert a list."""
+    return Watchlist(message.list_id, message.name, message.position)
+
+
+def subscription(message: subscription_pb2.Subscription) -> Subscription:
+    """Convert one symbol of a list."""
+    return Subscription(
+        symbol=message.symbol,
+        list_id=message.list_id,
+        note=message.note,
+        position=message.position,
+        created=time_of(message, "create_time"),
+    )
+
+
+def subscriptions(message: subscription_pb2.SubscriptionList) -> Subscriptions:
+    """Convert what an account follows."""
+    return Subscriptions(
+        account=account(message.account),
+        lists=tuple(watchlist(each) for each in message.watchlists),
+        entries=tuple(subscription(each) for each in message.subscriptions),
+    )
 
 
 def device(message: subscription_pb2.Device) -> Device:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,8 @@ from foretick_rpc.errors import StartupError
 from gateway import (
     views_account,
     views_admin,
+    views_import,
+    views_lists,
     views_look,
     views_probe,
     views_record,
@@ -43,6 +46,7 @@ from gateway.pages import setup_pages
 from gateway.settings import SETTINGS, GatewaySettings
 from gateway.sign_in_cookie import SignInCookieStorage
 from gateway.streams import OPEN_STREAMS, OpenStreams
+from gateway.undo import UNDO, UndoSeal
 
 _log = logging.getLogger("foretick.gateway")
 
@@ -73,7 +77,9 @@ def create_app(settings: GatewaySettings) -> web.Application:
     warnings.filterwarnings("ignore", category=web.NotAppKeyWarning, module="aiohttp_session")
     app[SETTINGS] = settings
     app[ASSETS] = load_assets()
-    app[CSRF] = CsrfTokens(csrf_key(settings.data_dir))
+    form_key = csrf_key(settings.data_dir)
+    app[CSRF] = CsrfTokens(form_key)
+    app[UNDO] = UndoSeal(form_key, time.time)
     app[REQUEST_LOG] = RequestLog()
     setup_access(app)
     setup_pages(app)
@@ -117,6 +123,22 @@ def _add_routes(app: web.Application) -> None:
             web.get("/subscribeList", views_watchlist.subscribe_list),
             web.post("/subscriptions", views_watchlist.add),
             web.post("/subscriptions/{symbol}/delete", views_watchlist.remove),
+            web.get("/lists", views_lists.lists_page),
+            web.post("/lists", views_lists.create),
+            web.post("/lists/order", views_lists.reorder_lists),
+            web.get("/lists/{list_id}", views_lists.list_page),
+            web.post("/lists/{list_id}/rename", views_lists.rename),
+            web.post("/lists/{list_id}/delete", views_lists.delete),
+            web.post("/lists/{list_id}/move", views_lists.move_list),
+            web.post("/lists/{list_id}/order", views_lists.reorder),
+            web.get("/lists/{list_id}/export.csv", views_import.export),
+            web.get("/lists/{list_id}/import", views_import.import_page),
+            web.post("/lists/{list_id}/import", views_import.preview),
+            web.post("/lists/{list_id}/import/commit", views_import.commit),
+            web.post("/lists/{list_id}/subscriptions/{symbol}/list", views_lists.move_to_list),
+            web.post("/lists/{list_id}/subscriptions/{symbol}/move", views_lists.move),
+            web.post("/lists/{list_id}/subscriptions/{symbol}/note", views_lists.note),
+            web.post("/undo", views_lists.undo),
             web.get("/search", views_search.search),
             web.post("/look", views_look.choose),
             web.get("/symbols/{symbol}", views_symbol.symbol_page),

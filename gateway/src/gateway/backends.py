@@ -28,6 +28,7 @@ from gateway.calls import (
     watched,
 )
 from gateway.coalescing import Coalesced
+from gateway.lists import LISTS, Lists
 from gateway.model import (
     PREDICTION,
     QUOTE,
@@ -72,10 +73,7 @@ class Backends:
             raise SignedOutError
         if answer.error_reason:
             raise internal_error(SUBSCRIPTION)
-        return Subscriptions(
-            answers.account(answer.account),
-            tuple(dict.fromkeys(each.symbol for each in answer.subscriptions)),
-        )
+        return answers.subscriptions(answer)
 
     async def account(self, key: SignInKey) -> Account:
         """Get the account of a sign-in; raises `SignedOutError` where it has ended."""
@@ -89,17 +87,13 @@ class Backends:
         call = self._subscriptions.BatchListSubscriptions(request, timeout=READ_SECONDS)
         return (await answered(SUBSCRIPTION, call)).lists
 
-    async def add_subscription(self, key: SignInKey, symbol: str) -> bool:
-        """Follow a symbol; False where it was followed already."""
-        request = subscription_pb2.AddSubscriptionRequest(key=key_message(key), symbol=symbol)
+    async def add_subscription(self, key: SignInKey, symbol: str, list_id: str = "") -> bool:
+        """Follow a symbol in a list, or the first; False where it was followed there already."""
+        request = subscription_pb2.AddSubscriptionRequest(
+            key=key_message(key), symbol=symbol, list_id=list_id
+        )
         call = self._subscriptions.AddSubscription(request, timeout=READ_SECONDS)
         return (await answered(SUBSCRIPTION, call)).created
-
-    async def remove_subscription(self, key: SignInKey, symbol: str) -> None:
-        """Stop following a symbol."""
-        request = subscription_pb2.RemoveSubscriptionRequest(key=key_message(key), symbol=symbol)
-        call = self._subscriptions.RemoveSubscription(request, timeout=READ_SECONDS)
-        await answered(SUBSCRIPTION, call)
 
     async def quotes(self, symbols: Sequence[str]) -> Quotes:
         """Get the latest quotes of 1 to 500 symbols."""
@@ -191,6 +185,7 @@ async def backends(app: web.Application) -> AsyncIterator[None]:
         app[ACCOUNTS] = Accounts(channels.pop("account"))
         app[ADMINISTRATION] = Administration(channels.pop("administration"))
         app[RECORDS] = Records(quote=channels["quote"], prediction=channels["prediction"])
+        app[LISTS] = Lists(channels["subscription"])
         app[BACKENDS] = Backends(**channels)
         yield
 

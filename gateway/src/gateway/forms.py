@@ -49,6 +49,11 @@ class Form:
             raise RequestError(400, "FIELD_MALFORMED", message, name) from error
         return value
 
+    def upload(self, name: str) -> bytes:
+        """Return the content of a file, empty where none was chosen."""
+        value = self._fields.get(name, "")
+        return value.file.read() if isinstance(value, web.FileField) else b""
+
 
 async def read_form(request: web.Request) -> Form:
     """Read the request's form, the first value of each field; it may be called again.

@@ -83,10 +83,10 @@ class Fragments:
             found = entry.drawn[code] = self.draw(board.row(entry))
         return found
 
-    def tail(self, symbol: str) -> bytes:
-        """The cell of a row with what its owner can do."""
-        key = spoken().code, symbol
-        return self._tails.get(key, lambda: [_line(self._own_cell(symbol))])[0]
+    def tail(self, symbol: str, note: str) -> bytes:
+        """The cell of a row with its owner's note, and what its owner can do."""
+        key = spoken().code, symbol, note
+        return self._tails.get(key, lambda: [_line(self._own_cell(symbol, note))])[0]
 
     def market(self, market: Market | None, time: datetime | None, pace: float) -> bytes:
         """Where prices come from, and what time it is there."""

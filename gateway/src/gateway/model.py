@@ -95,11 +95,41 @@ class AccountSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Watchlist:
+    """A named list; those of smaller positions come first."""
+
+    list_id: str
+    name: str
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One symbol of a list; those of smaller positions come first."""
+
+    symbol: str
+    list_id: str
+    note: str
+    position: int
+    created: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Subscriptions:
-    """What an account follows, oldest first."""
+    """What an account follows: its lists in their order, and what is in all of them in theirs."""
 
     account: Account
-    symbols: tuple[str, ...]
+    lists: tuple[Watchlist, ...]
+    entries: tuple[Subscription, ...]
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """All symbols, each once, in the order of the lists."""
+        return tuple(dict.fromkeys(each.symbol for each in self.entries))
+
+    def of(self, watchlist: Watchlist) -> tuple[Subscription, ...]:
+        """What is in one list, in its order."""
+        return tuple(each for each in self.entries if each.list_id == watchlist.list_id)
 
 
 @dataclass(frozen=True, slots=True)

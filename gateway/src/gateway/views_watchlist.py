@@ -11,14 +11,15 @@ from gateway.board import Board, Entry
 from gateway.boarding import BOARD, FRAGMENTS, POLL
 from gateway.csrf import CSRF
 from gateway.drawings import scale_end
-from gateway.forms import read_form
+from gateway.forms import query_text, read_form
 from gateway.fragments import Drawn
 from gateway.gathering import Surroundings, gather, similar
-from gateway.model import Quotes, SignInKey, Subscriptions
+from gateway.lists import LISTS
+from gateway.model import Quotes, SignInKey, Subscriptions, Watchlist
 from gateway.pages import frame, html_bytes, json_page, see_other, wants_json
 from gateway.problems import RequestError, SignedOutError
-from gateway.redirects import HOME
 from gateway.settings import SETTINGS
+from gateway.views_lists import chosen, list_json, list_url, removed, undo_offer
 from gateway.watchlist import (
     Row,
     fetching_json,
@@ -44,35 +45,35 @@ _STATUS_OF_MISSING = {
 
 async def subscribe_list(request: web.Request) -> web.Response:
     """GET /subscribeList."""
-    return await _watchlist(request, await require_sign_in(request))
+    return await _watchlist(request, await require_sign_in(request), query_text(request, "list"))
 
 
 async def add(request: web.Request) -> web.Response:
     """POST /subscriptions."""
     key = await require_sign_in(request)
-    entered = (await read_form(request)).text("symbol")
+    form = await read_form(request)
+    entered, list_id = form.text("symbol"), form.text("list")
     backends = request.app[BACKENDS]
     try:
         symbol = await _known_symbol(backends, entered)
-        created = await backends.add_subscription(key, symbol)
+        created = await backends.add_subscription(key, symbol, list_id)
     except RequestError as error:
-        return await _refused(request, key, error, entered)
+        return await _refused(request, key, error, entered, list_id)
     if wants_json(request):
         return json_page({"symbol": symbol, "created": created}, status=201 if created else 200)
-    return see_other(HOME)
+    return see_other(list_url(list_id))
 
 
 async def remove(request: web.Request) -> web.Response:
     """POST /subscriptions/{symbol}/delete."""
     key = await require_sign_in(request)
-    symbol = request.match_info["symbol"]
+    symbol, list_id = request.match_info["symbol"], (await read_form(request)).text("list")
     try:
-        await request.app[BACKENDS].remove_subscription(key, symbol)
+        removal = await request.app[LISTS].remove(key, symbol, list_id)
     except RequestError as error:
-        return await _refused(request, key, error, "")
-    return (
-        json_page({"symbol": symbol, "removed": True}) if wants_json(request) else see_other(HOME)
-    )
+        return await _refused(request, key, error, "", list_id)
+    content = {"symbol": symbol, "removed": True}
+    return await removed(request, key, removal, content, list_url(list_id))
 
 
 async def _known_symbol(backends: Backends, entered: str) -> str:
@@ -109,28 +110,36 @@ async def _answer_at_last(backends: Backends, entered: str) -> Quotes:
 
 
 async def _refused(
-    request: web.Request, key: SignInKey, error: RequestError, entered: str
+    request: web.Request, key: SignInKey, error: RequestError, entered: str, list_id: str
 ) -> web.Response:
     """Show the watchlist again with the error beside the field."""
     is_outage = error.status >= 500 and error.field is None
-    if isinstance(error, SignedOutError) or is_outage:
+    if isinstance(error, SignedOutError) or is_outage or error.reason == "WATCHLIST_NOT_FOUND":
         raise error
     error.field = error.field or "symbol"
     if wants_json(request):
         raise error
-    return await _watchlist(request, key, error=error, entered=entered[:64])
+    return await _watchlist(request, key, list_id, error=error, entered=entered[:64])
 
 
 async def _watchlist(
-    request: web.Request, key: SignInKey, *, error: RequestError | None = None, entered: str = ""
+    request: web.Request,
+    key: SignInKey,
+    list_id: str,
+    *,
+    error: RequestError | None = None,
+    entered: str = "",
 ) -> web.Response:
     app = request.app
     subscriptions = await app[BACKENDS].subscriptions(key)
+    watchlist = chosen(subscriptions, list_id)
+    inside = subscriptions.of(watchlist)
+    symbols = tuple(each.symbol for each in inside)
     token = app[CSRF].of_sign_in(key.sign_in_id)
     if wants_json(request):
-        around, rows = await _for_programs(app, subscriptions.symbols)
-        return _as_json(subscriptions, around, rows, token)
-    around, drawn, since = await _for_people(app, subscriptions.symbols)
+        around, rows = await _for_programs(app, symbols)
+        return _as_json(subscriptions, watchlist, around, rows, token)
+    around, drawn, since = await _for_people(app, symbols)
     fragments = app[FRAGMENTS]
     pieces = {
         "market": fragments.market(around.market, around.market_time, around.pace),
@@ -140,8 +149,8 @@ async def _watchlist(
     if drawn:
         pieces["rows"] = b"".join(
             part
-            for symbol, row in zip(subscriptions.symbols, drawn, strict=True)
-            for part in (row.row, fragments.tail(symbol))
+            for each, row in zip(inside, drawn, strict=True)
+            for part in (row.row, fragments.tail(each.symbol, each.note))
         )
     body = fragments.page(
         "subscription.html",
@@ -151,6 +160,9 @@ async def _watchlist(
             "email": subscriptions.account.email,
             "account": subscriptions.account,
             "csrf_token": token,
+            "lists": subscriptions.lists,
+            "watchlist": watchlist,
+            "undo": undo_offer(request, key),
             "has_rows": bool(drawn),
             "is_pending": any(row.is_pending for row in drawn),
             "scale_end": scale_end(row.reach for row in drawn),
@@ -199,11 +211,18 @@ async def _on_board(
 
 
 def _as_json(
-    subscriptions: Subscriptions, around: Surroundings, rows: list[Row], token: str
+    subscriptions: Subscriptions,
+    watchlist: Watchlist,
+    around: Surroundings,
+    rows: list[Row],
+    token: str,
 ) -> web.Response:
+    notes = {each.symbol: each.note for each in subscriptions.of(watchlist)}
     return json_page(
         {
-            "subs": [row_json(row) for row in rows],
+            "subs": [{**row_json(row), "note": notes[row.symbol]} for row in rows],
+            "lists": [list_json(each) for each in subscriptions.lists],
+            "list": watchlist.list_id,
             "market": market_json(around.market, around.market_time) if around.market else None,
             "priceReason": reason_json(around.price_reason),
             "forecastReason": reason_json(around.forecast_reason),

@@ -1,4 +1,4 @@
-"""A fake of subscription-svc: accounts, sign-ins and lists in memory, by the contract's rules."""
+"""A fake of subscription-svc: accounts and sign-ins in memory, by the contract's rules."""
 
 import asyncio
 import hashlib
@@ -11,7 +11,7 @@ from typing import Any
 
 from grpc import StatusCode
 
-from fake_service import Fake
+from fake_lists import FakeLists, account_id
 from foretick.subscription.v1 import subscription_pb2 as pb
 from foretick.subscription.v1 import subscription_pb2_grpc as pb_grpc
 from foretick_rpc.convert import timestamp
@@ -21,33 +21,26 @@ BEGAN = datetime(2019, 12, 1, 8, 30, tzinfo=UTC)
 CREDENTIALS_WRONG = "The e-mail address or the password is wrong."
 
 
-def account_id(email: str) -> str:
-    return hashlib.md5(email.encode(), usedforsecurity=False).hexdigest()
-
-
 def device_id(sign_in_id: str) -> str:
     return hashlib.sha256(sign_in_id.encode()).hexdigest()
 
 
 @dataclass
 class FakeAccounts(
-    Fake,
+    FakeLists,
     pb_grpc.AccountServiceServicer,
     pb_grpc.AdministrationServiceServicer,
-    pb_grpc.SubscriptionServiceServicer,
 ):
     passwords: dict[str, str] = field(default_factory=dict)
     sign_ins: dict[str, str] = field(default_factory=dict)  # e-mail address by sign-in id
     clients: dict[str, Any] = field(default_factory=dict)  # by sign-in id
     remembered: set[str] = field(default_factory=set)
-    followed: dict[str, list[str]] = field(default_factory=dict)
     disabled: set[str] = field(default_factory=set)
     mode: int = pb.REGISTRATION_MODE_OPEN
     invitations: dict[str, str] = field(default_factory=dict)  # e-mail address by token
     reset_tokens: dict[str, str] = field(default_factory=dict)
     mails: bool = True
     log: list[tuple[str, int, Any]] = field(default_factory=list)
-    limit: int = 200
     was_asked: asyncio.Event = field(default_factory=asyncio.Event)
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     events: list[pb.AccountEvent] = field(default_factory=list)
@@ -352,45 +345,3 @@ class FakeAccounts(
             create_time=timestamp(BEGAN),
             expire_time=timestamp(BEGAN + timedelta(days=7)),
         )
-
-    # SubscriptionService.
-
-    async def AddSubscription(self, request: Any, context: Any) -> Any:
-        self.note("AddSubscription")
-        follows = self.followed[self.caller(request.key)]
-        if len(follows) >= self.limit:
-            raise AppError(
-                StatusCode.FAILED_PRECONDITION, "TOO_MANY_SUBSCRIPTIONS", "The list is full."
-            )
-        created = request.symbol not in follows
-        if created:
-            follows.append(request.symbol)
-        return pb.AddSubscriptionResponse(
-            subscription=pb.Subscription(symbol=request.symbol), created=created
-        )
-
-    async def RemoveSubscription(self, request: Any, context: Any) -> Any:
-        self.note("RemoveSubscription")
-        follows = self.followed[self.caller(request.key)]
-        if request.symbol not in follows:
-            raise AppError(
-                StatusCode.NOT_FOUND, "NOT_SUBSCRIBED", f"{request.symbol[:40]} is not followed."
-            )
-        follows.remove(request.symbol)
-        return pb.RemoveSubscriptionResponse()
-
-    async def BatchListSubscriptions(self, request: Any, context: Any) -> Any:
-        self.note("BatchListSubscriptions")
-        response = pb.BatchListSubscriptionsResponse()
-        for key in request.keys:
-            answer = response.lists.add(key=key)
-            try:
-                email = self.caller(key)
-            except AppError as error:
-                answer.error_reason = error.reason
-                continue
-            answer.email = email
-            answer.account.CopyFrom(self.account(email))
-            for symbol in self.followed[email]:
-                answer.subscriptions.add(symbol=symbol)
-        return response

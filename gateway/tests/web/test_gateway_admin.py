@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from fake_accounts import account_id
+from fake_lists import account_id
 from foretick.subscription.v1 import subscription_pb2 as pb
 from gateway.access import AccessPolicy, Permission, require_sign_in
 from gateway.model import Account

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
+from fake_lists import account_id, other_id
 from foretick.subscription.v1 import subscription_pb2 as pb
 from gateway.app import create_app, running
 from gateway.csrf import CsrfTokens
@@ -28,9 +29,24 @@ FLOW = "0" * 32
 # Names and values that mean something somewhere, among all that mean nothing.
 NAMES = (
     *("email", "password", "new_password", "token", "invitation", "remember", "next", "symbol"),
-    *("csrf_token", "page", "done", ""),
+    *("csrf_token", "page", "done", "", "name", "note", "text", "file", "to", "to_list"),
+    *("list", "lists", "symbols", "undo"),
 )
-TELLING = (EMAIL, OTHER, PASSWORD, "another long one", "AAPL", "yes", "/account", "//x", "a@b")
+LIST, SECOND = account_id(EMAIL), other_id(2)
+TELLING = (
+    *(EMAIL, OTHER, PASSWORD, "another long one", "AAPL", "yes", "/account", "//x", "a@b"),
+    *(
+        LIST,
+        LIST,
+        SECOND,
+        f"{SECOND} {LIST}",
+        "Tech",
+        "top",
+        "down",
+        "AAPL XOM",
+        "symbol,note\nXOM,x",
+    ),
+)
 ODD = (
     "\x00",
     "\u202e",
@@ -113,7 +129,10 @@ class Sender:
     def begin(self) -> str:
         """Everything as it was; the id of a fresh sign-in of the administrator."""
         self.accounts.passwords = {EMAIL: PASSWORD, OTHER: PASSWORD}
-        self.accounts.followed = {EMAIL: ["AAPL"], OTHER: ["MSFT"]}
+        self.accounts.followed = {EMAIL: ["AAPL", "XOM"], OTHER: ["MSFT"]}
+        self.accounts.names.clear()
+        self.accounts.notes.clear()
+        self.accounts.make_list(EMAIL, SECOND, "Second", "KO")
         self.accounts.disabled.clear()
         self.accounts.invitations = {"good": ""}
         self.accounts.reset_tokens = {"good": EMAIL}
@@ -125,7 +144,10 @@ class Sender:
     def stored(self) -> Any:
         held = self.accounts
         return copy.deepcopy(
-            (held.passwords, held.followed, held.disabled, held.invitations, held.sign_ins)
+            (
+                *(held.passwords, held.followed, held.names, held.more, held.notes),
+                *(held.disabled, held.invitations, held.sign_ins),
+            )
         )
 
     async def send(self, given_: Input) -> tuple[str, int, str]:
@@ -197,5 +219,5 @@ async def test_any_input_has_an_answer(
     assert not [each for each in caplog.records if each.levelno >= logging.ERROR], caplog.text
     if status >= 400:
         after = sender.stored()
-        assert after[:4] == before[:4], asked
-        assert len(after[4]) == len(before[4]), asked
+        assert after[:-1] == before[:-1], asked
+        assert len(after[-1]) == len(before[-1]), asked

@@ -9,11 +9,12 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from foretick_rpc.notes import parse_note
 from foretick_rpc.symbols import parse_symbol
 from subscription_svc import events, subscription_rows, watchlist_rows
 from subscription_svc.admission import Admission
 from subscription_svc.events import AccountEvent, EventKind
-from subscription_svc.list_texts import parse_name, parse_note
+from subscription_svc.list_texts import parse_name
 from subscription_svc.refusals import (
     AccountNotFoundError,
     FieldInvalidError,
@@ -77,7 +78,14 @@ def checked(asked: Asked, now: datetime) -> Wanted:
     if not EARLIEST <= since <= now:
         raise FieldInvalidError("create_time", "It must not be before 1970, nor in the future.")
     watchlist_rows.check_position(asked.position)
-    return Wanted(_symbol(asked.symbol), parse_note(asked.note), since, asked.position)
+    return Wanted(_symbol(asked.symbol), _note(asked.note), since, asked.position)
+
+
+def _note(text: str) -> str:
+    try:
+        return parse_note(text)
+    except ValueError as error:
+        raise FieldInvalidError("note", str(error)) from error
 
 
 def _symbol(text: str) -> str:
@@ -138,9 +146,7 @@ class Subscriptions:
                 raise NotSubscribedError(named)
             before = there
             if note is not None:
-                there = subscription_rows.set_note(
-                    connection, held, source, there, parse_note(note)
-                )
+                there = subscription_rows.set_note(connection, held, source, there, _note(note))
             if source != target:
                 there = subscription_rows.move(connection, held, there, source, target)
             return there, there != before

@@ -1,8 +1,8 @@
-"""Names of lists, and notes."""
+"""Names of lists."""
 
 import pytest
 
-from subscription_svc.list_texts import name_key, parse_name, parse_note
+from subscription_svc.list_texts import name_key, parse_name
 from subscription_svc.refusals import FieldInvalidError
 
 
@@ -36,24 +36,3 @@ def test_a_name_that_is_none(given: str) -> None:
 def test_names_that_differ_in_case_are_the_same() -> None:
     assert name_key("STRASSE") == name_key("straße")
     assert name_key("Tech") == name_key("TECH") != name_key("Tech 2")
-
-
-@pytest.mark.parametrize(
-    ("given", "note"),
-    [
-        ("", ""),
-        (" bought at 100\r\nsell at 120\r", "bought at 100\nsell at 120"),
-        ("e\u0301" * 500, "é" * 500),
-        ("½ ＠", "½ ＠"),
-        ("=cmd()", "=cmd()"),
-    ],
-)
-def test_a_note_is_kept_as_it_was_meant(given: str, note: str) -> None:
-    assert parse_note(given) == note
-
-
-@pytest.mark.parametrize("given", ["x" * 501, "a\tb", "a\0b", "a\x85b", "a\u2029b", " " * 2001])
-def test_a_note_that_is_none(given: str) -> None:
-    with pytest.raises(FieldInvalidError) as caught:
-        parse_note(given)
-    assert caught.value.field == "note"

@@ -16,8 +16,8 @@ QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 @pytest.fixture(scope="session")
 def demo_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    # A long session: prices move in it, and the page says the same of everything else.
-    settings = {"QUOTE_MARKET": "demo", "DEMO_SESSION_SECONDS": "3600"}
+    # A session that outlasts the tests: prices move, and the page says the same of all else.
+    settings = {"QUOTE_MARKET": "demo", "DEMO_SESSION_SECONDS": "1200"}
     with Stack(tmp_path_factory.mktemp("demo"), **settings) as stack:
         yield stack
 

@@ -1,57 +1,137 @@
-"""What a newcomer does and sees, on a phone and at a desk, in light and dark."""
+"""What a newcomer does with a watchlist, with scripts and without."""
 
-import os
+import re
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from browsing import Window, fits_the_window, keep, offered, registered
 
-def fits_the_window(page: Page) -> bool:
-    assert page.viewport_size
-    return bool(
-        page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+
+def price_of(page: Page, symbol: str) -> str:
+    return page.locator(f"#row-{symbol} .price .main").inner_text()
+
+
+def symbols(page: Page) -> list[str]:
+    shown: list[str] = page.locator("tr[data-symbol]").evaluate_all(
+        "all => all.map(one => one.dataset.symbol)"
     )
+    return shown
 
 
-def rows(page: Page) -> int:
-    return page.locator("table.watchlist tbody tr").count()
+def add(page: Page, symbol: str) -> None:
+    page.get_by_label("Add a symbol").fill(symbol.lower())
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("rowheader", name=symbol)).to_be_visible()
 
 
-def follow_five(page: Page) -> list[str]:
-    """Follow five symbols that the empty list offers or the market knows; their names."""
-    buttons = page.locator(".offers button")
-    offered: list[str] = buttons.evaluate_all("all => all.map(one => one.value)")
-    assert len(offered) >= 5
-    for symbol in offered[:5]:
-        page.get_by_label("Add a symbol").fill(symbol.lower())
+def remove(page: Page, symbol: str) -> None:
+    page.get_by_role("button", name=f"Remove {symbol}").click()
+    expect(page.get_by_role("rowheader", name=symbol)).to_have_count(0)
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no-scripts"])
+def test_a_newcomer_finds_adds_imports_exports_removes_and_undoes(
+    window: Window, tmp_path: Path, scripts: bool
+) -> None:
+    page = registered(window(java_script_enabled=scripts))
+    first, second, third = offered(page)[:3]
+    # By name where the page can ask while one types; else by the page of what is found.
+    if scripts:
+        page.get_by_label("Add a symbol").press_sequentially(first[:3].lower())
+        expect(page.get_by_role("option").first).to_contain_text(first)
+        keep(page, "found")
+        page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
-        expect(page.get_by_role("rowheader", name=symbol)).to_be_visible()
-    return offered[:5]
+    else:
+        page.goto(f"/search?q={first[:3]}")
+        page.get_by_role("button", name=f"Add {first}").click()
+    expect(page.get_by_role("rowheader", name=first)).to_be_visible()
+
+    file = tmp_path / "mine.csv"
+    file.write_text(f"symbol,note\n{second},bought low\nNOSUCH,\n{third},\n")
+    page.get_by_role("link", name="Import").click()
+    page.get_by_label("A file").set_input_files(file)
+    page.get_by_role("button", name="Preview").click()
+    bad = page.get_by_role("row").filter(has_text="NOSUCH")
+    expect(bad.get_by_role("cell").first).to_have_text("3")
+    keep(page, f"import-preview-{scripts}")
+    page.get_by_role("button", name="Import").click()
+    page.get_by_role("link", name="To the watchlist").click()
+    assert symbols(page) == [first, second, third]
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export").click()
+    exported = Path(download.value.path()).read_text()
+    assert re.search(rf"^{second},[^,]*,bought low", exported, re.MULTILINE)
+
+    remove(page, second)
+    assert symbols(page) == [first, third]
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("rowheader", name=second)).to_be_visible()
+    assert symbols(page) == [first, second, third]
+    page.get_by_label(f"Note on {second}").click()
+    expect(page.get_by_text("bought low")).to_be_visible()
+    keep(page, f"note-{scripts}")
 
 
-def test_a_newcomer_follows_five_symbols(newcomer: Page, request: pytest.FixtureRequest) -> None:
-    symbols = follow_five(newcomer)
-    assert rows(newcomer) == 5
-    expect(newcomer.locator("body")).to_contain_text("Synthetic prices")
-    # Forecasts come within seconds of the start.
-    newcomer.wait_for_function(
-        "() => document.querySelectorAll('svg.bandbar').length === 5 || location.reload()",
-        timeout=60_000,
-        polling=1000,
-    )
-    assert fits_the_window(newcomer)
-    if folder := os.environ.get("SCREENSHOTS"):
-        newcomer.screenshot(path=Path(folder) / f"{request.node.callspec.id}.png", full_page=True)
-    newcomer.get_by_role("button", name=f"Remove {symbols[0]}").click()
-    expect(newcomer.get_by_role("rowheader", name=symbols[0])).to_have_count(0)
-    assert rows(newcomer) == 4
+def test_a_price_changes_before_ones_eyes(newcomer: Page) -> None:
+    symbol = offered(newcomer)[0]
+    add(newcomer, symbol)
+    expect(newcomer.locator(f"#row-{symbol} .price .main")).to_have_text(re.compile(r"\d"))
+    before = price_of(newcomer, symbol)
+    newcomer.evaluate("window.isThisPage = true")
+    cell = newcomer.locator(f"#row-{symbol} .price .main")
+    width = newcomer.locator(f"#row-{symbol} .price").bounding_box()
+    expect(cell).not_to_have_text(before, timeout=60_000)
+    assert newcomer.evaluate("window.isThisPage") is True
+    after = newcomer.locator(f"#row-{symbol} .price").bounding_box()
+    assert width is not None
+    assert after is not None
+    assert after["width"] == width["width"]
+
+
+def test_a_list_is_filtered_while_one_types_and_sorted_by_its_heads(newcomer: Page) -> None:
+    for symbol in offered(newcomer)[:4]:
+        add(newcomer, symbol)
+    own = symbols(newcomer)
+    newcomer.evaluate("window.isThisPage = true")
+    newcomer.get_by_label("Show only").press_sequentially(own[2].lower())
+    expect(newcomer.locator("tr[data-symbol]")).to_have_count(1)
+    assert symbols(newcomer) == [own[2]]
+    expect(newcomer.get_by_label("Show only")).to_be_focused()
+    newcomer.get_by_label("Show only").fill("")
+    expect(newcomer.locator("tr[data-symbol]")).to_have_count(4)
+    newcomer.get_by_role("link", name="Change").click()
+    head = newcomer.get_by_role("columnheader", name="Change")
+    expect(head).to_have_attribute("aria-sort", "descending")
+    newcomer.get_by_role("link", name="Change").click()
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    assert newcomer.evaluate("window.isThisPage") is True
+    assert "sort=change" in newcomer.url
+    newcomer.reload()
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    assert set(symbols(newcomer)) == set(own)
+
+
+def test_without_scripts_a_list_is_filtered_and_sorted_by_its_address(window: Window) -> None:
+    page = registered(window(java_script_enabled=False))
+    for symbol in offered(page)[:3]:
+        add(page, symbol)
+    own = symbols(page)
+    page.get_by_label("Show only").fill(own[1])
+    page.get_by_role("button", name="Show").click()
+    assert symbols(page) == [own[1]]
+    page.get_by_role("link", name="Name").click()
+    assert "filter=" in page.url
+    assert "sort=name" in page.url
+    assert symbols(page) == [own[1]]
 
 
 def test_one_click_follows_what_is_offered(newcomer: Page) -> None:
-    offer = newcomer.locator(".offers button").first
-    symbol = offer.get_attribute("value")
-    offer.click()
+    symbol = offered(newcomer)[0]
+    newcomer.locator(".offers button").first.click()
     expect(newcomer.get_by_role("rowheader", name=symbol)).to_be_visible()
 
 
@@ -64,12 +144,12 @@ def test_an_unknown_symbol_is_said_beside_its_field(newcomer: Page) -> None:
     said = newcomer.locator(f"#{field.get_attribute('aria-describedby')}")
     expect(said).to_contain_text("NOSUCH")
     assert fits_the_window(newcomer)
-    assert rows(newcomer) == 0
+    assert symbols(newcomer) == []
 
 
 def test_signing_out_and_in_again_finds_the_list_as_it_was(newcomer: Page) -> None:
     address = newcomer.locator("header .email").text_content() or ""
-    symbol = newcomer.locator(".offers button").first.get_attribute("value")
+    symbol = offered(newcomer)[0]
     newcomer.locator(".offers button").first.click()
     newcomer.get_by_role("button", name="Sign out").click()
     newcomer.wait_for_url("**/login*")

@@ -67,6 +67,11 @@ class Stack:
         process.terminate()
         assert process.wait(timeout=20) == 0, f"{name} did not stop in order: {self.log(name)}"
 
+    def kill(self, name: str) -> None:
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait(timeout=20)
+
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
 

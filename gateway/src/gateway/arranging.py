@@ -39,6 +39,11 @@ class Arrangement:
     is_falling: bool = False
     words: str = ""
 
+    @property
+    def sort(self) -> str:
+        """What an address says of the order."""
+        return f"-{self.key}" if self.is_falling else self.key
+
     def direction(self, key: str) -> str:
         """How a column is sorted, as `aria-sort` says it."""
         if key != self.key:

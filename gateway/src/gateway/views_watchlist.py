@@ -6,6 +6,7 @@ import time
 from aiohttp import web
 
 from gateway.access import require_sign_in
+from gateway.arranging import Arrangement, arranged, arrangement
 from gateway.backends import BACKENDS, Backends
 from gateway.board import Board, Entry
 from gateway.boarding import BOARD, FRAGMENTS, POLL
@@ -139,7 +140,8 @@ async def _watchlist(
     if wants_json(request):
         around, rows = await _for_programs(app, symbols)
         return _as_json(subscriptions, watchlist, around, rows, token)
-    around, drawn, since = await _for_people(app, symbols)
+    order = arrangement(query_text(request, "sort"), query_text(request, "filter"))
+    around, drawn, since = await _for_people(app, symbols, order)
     fragments = app[FRAGMENTS]
     pieces = {
         "market": fragments.market(around.market, around.market_time, around.pace),
@@ -147,10 +149,11 @@ async def _watchlist(
         "since": since.encode(),
     }
     if drawn:
+        notes = {each.symbol: each.note for each in inside}
         pieces["rows"] = b"".join(
             part
-            for each, row in zip(inside, drawn, strict=True)
-            for part in (row.row, fragments.tail(each.symbol, each.note))
+            for symbol, row in drawn.items()
+            for part in (row.row, fragments.tail(symbol, notes[symbol]))
         )
     body = fragments.page(
         "subscription.html",
@@ -163,12 +166,14 @@ async def _watchlist(
             "lists": subscriptions.lists,
             "watchlist": watchlist,
             "undo": undo_offer(request, key),
+            "order": order,
+            "is_empty": not symbols,
             "has_rows": bool(drawn),
-            "is_pending": any(row.is_pending for row in drawn),
-            "scale_end": scale_end(row.reach for row in drawn),
+            "is_pending": any(row.is_pending for row in drawn.values()),
+            "scale_end": scale_end(row.reach for row in drawn.values()),
             "prices_down": around.price_reason is not None,
             "forecasts_down": around.forecast_reason is not None,
-            "offered": () if drawn else around.offered,
+            "offered": () if symbols else around.offered,
             "error": error,
             "entered": entered,
         },
@@ -177,15 +182,18 @@ async def _watchlist(
 
 
 async def _for_people(
-    app: web.Application, symbols: tuple[str, ...]
-) -> tuple[Surroundings, list[Drawn], str]:
-    """What a page shows at once, and which state of the board it is."""
+    app: web.Application, symbols: tuple[str, ...], order: Arrangement
+) -> tuple[Surroundings, dict[str, Drawn], str]:
+    """What a page shows at once, in its order, and which state of the board it is."""
     fragments = app[FRAGMENTS]
     if app[SETTINGS].board == "off":
         around, rows = await gather(app[BACKENDS], symbols)
-        return around, [fragments.draw(row) for row in rows], ""
+        return around, {row.symbol: fragments.draw(row) for row in arranged(rows, order)}, ""
     board, entries = await _on_board(app, symbols, PAGE_PATIENCE_SECONDS)
-    drawn = [fragments.drawn(board, entry) for entry in entries]
+    drawn = {entry.symbol: fragments.drawn(board, entry) for entry in entries}
+    if order != Arrangement():
+        rows = arranged([board.row(entry) for entry in entries], order)
+        drawn = {row.symbol: drawn[row.symbol] for row in rows}
     return app[POLL].known, drawn, board.token
 
 

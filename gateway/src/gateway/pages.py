@@ -14,7 +14,7 @@ from foretick_rpc.logs import request_id
 from gateway import record_wording, wording
 from gateway.assets import ASSETS, TAKES_GZIP, asset_url
 from gateway.drawings import drawn_move
-from gateway.languages import _, languages, ngettext, spoken
+from gateway.languages import N_, _, languages, ngettext, spoken
 from gateway.looks import look_of
 from gateway.negotiation import prefers_json
 from gateway.problems import RequestError
@@ -49,18 +49,18 @@ _FILTERS: dict[str, Callable[..., Any]] = {
 _dumps: Callable[[Any], str] = partial(json.dumps, allow_nan=False, ensure_ascii=False)
 
 TITLES = {
-    400: "That can't be done",
-    401: "Sign in first",
-    403: "Not allowed",
-    404: "Not found",
-    405: "Not possible here",
-    409: "Already there",
-    413: "Too large",
-    415: "Not a form",
-    429: "Too many requests",
-    500: "Something went wrong",
-    503: "Not available at the moment",
-    504: "That took too long",
+    400: N_("That can't be done"),
+    401: N_("Sign in first"),
+    403: N_("Not allowed"),
+    404: N_("Not found"),
+    405: N_("Not possible here"),
+    409: N_("Already there"),
+    413: N_("Too large"),
+    415: N_("Not a form"),
+    429: N_("Too many requests"),
+    500: N_("Something went wrong"),
+    503: N_("Not available at the moment"),
+    504: N_("That took too long"),
 }
 
 
@@ -173,7 +173,7 @@ def error_page(request: web.Request, error: RequestError) -> web.Response:
         request,
         "error.html",
         status=error.status,
-        title=TITLES.get(error.status, "That didn't work"),
+        title=TITLES.get(error.status, N_("That didn't work")),
         error=error,
         request_id=request_id.get(),
     )

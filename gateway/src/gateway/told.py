@@ -48,6 +48,34 @@ _SENTENCES = (
     N_("The name of a list has 1 to %(count)s characters."),
     N_("The name of a list has no control characters."),
     N_("The name of a list needs a character that can be seen."),
+    # the gateway itself
+    N_("Sign in first."),
+    N_("This page is for administrators."),
+    N_(
+        "The field csrf_token is missing, or belongs to a form that has expired. "
+        "Open the page again and send the form from there."
+    ),
+    N_("This form was sent from another site."),
+    N_("%(name)s must be text, not a file."),
+    N_("%(name)s has characters that are none."),
+    N_("Send a form as %(types)s, not %(type)s."),
+    N_("The form can't be read."),
+    N_("There is no such page."),
+    N_("This address does not take requests of this kind."),
+    N_("The request is too large; at most %(count)s kB are taken."),
+    N_("Something went wrong here. It has been noted; try again in a moment."),
+    N_("%(service)s can't be reached at the moment."),
+    N_("%(service)s did not answer in time."),
+    N_("Something went wrong in %(service)s."),
+    N_("%(what)s Nothing was stored."),
+    N_("Nothing was answered for this symbol."),
+    N_("The forecasts at hand are of another market; new ones are being made."),
+    N_("This can't be undone any longer."),
+    N_("It is not in the list any longer."),
+    N_("%(field)s must be one of %(choices)s."),
+    N_("horizon must be 1, 5 or 20."),
+    N_("This browser is signed out, but the sign-in has not ended: %(why)s"),
+    N_("The proxy's header %(name)s has %(value)s; allowed are %(allowed)s."),
     # quote-svc
     N_("Demo exchange"),
     N_("Daily bars of %(file)s"),
@@ -114,6 +142,8 @@ _SENTENCES = (
     N_("waiting to try again"),
     N_("trying the new recipe against the old"),
 )
+# What is named may be a sentence itself, like the stage of a training.
+_CLAUSES = ("stage", "what", "where", "why", "pause")
 _PLACE = re.compile(r"%\((\w+)\)s")
 
 
@@ -130,8 +160,10 @@ def _said(language: Language, message: str) -> str:
         return found
     for sentence, pattern in _patterns().items():
         if match := pattern.fullmatch(message):
-            # What is named may be a sentence itself, like the stage of a training.
-            named = {name: _said(language, text) for name, text in match.groupdict().items()}
+            named = {
+                name: _said(language, text) if name in _CLAUSES else text
+                for name, text in match.groupdict().items()
+            }
             return language.words.gettext(sentence) % named
     return message
 

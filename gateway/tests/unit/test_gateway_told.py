@@ -4,7 +4,7 @@ from pathlib import Path
 from gateway.languages import languages, speaking
 from gateway.told import _SENTENCES, told
 
-SERVICES = ("subscription-svc", "quote-svc", "prediction-svc")
+SOURCES = ("subscription-svc", "quote-svc", "prediction-svc", "gateway")
 
 
 def test_english_is_left_as_the_service_wrote_it() -> None:
@@ -19,10 +19,13 @@ def test_what_a_sentence_names_is_put_into_the_other_language() -> None:
         assert told("") == ""
 
 
-def test_every_sentence_is_one_that_a_service_says() -> None:
+def test_every_sentence_is_one_that_somebody_says() -> None:
     root = Path(__file__).parents[3]
     sources = "".join(
-        path.read_text() for service in SERVICES for path in (root / service / "src").rglob("*.py")
+        path.read_text()
+        for folder in SOURCES
+        for path in (root / folder / "src").rglob("*.py")
+        if path.name != "told.py"
     )
     # As the code has it: broken into lines, with expressions where something is named.
     said = re.sub(r'"\s*\n\s*f?"', "", sources)

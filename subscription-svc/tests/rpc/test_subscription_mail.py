@@ -1,4 +1,4 @@
-"""Letters over TLS, to servers that prove who they are, those that don't, and in between."""
+"""Letters: over TLS, to servers that prove who they are and to those that don't."""
 
 import asyncio
 import logging

@@ -33,7 +33,6 @@ class Mailbox:
     def __init__(self) -> None:
         self.letters: asyncio.Queue[Any] = asyncio.Queue()
         self.port = 0
-        self.secrets: list[str] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mailbox\r\n")
@@ -55,7 +54,6 @@ class Mailbox:
         assert letter["To"] == to
         found = re.search(r"http://localhost:8080(/\S+)", letter.get_content())
         assert found, letter
-        self.secrets.append(found[1].rpartition("=")[2])
         return found[1]
 
 
@@ -75,7 +73,6 @@ async def stack(tmp_path: Path, mailbox: Mailbox) -> AsyncIterator[Stack]:
         tmp_path,
         # Each visitor has an address, so that the failures of one don't count for others.
         GATEWAY_TRUSTED_PROXIES="127.0.0.1",
-        FORETICK_LOG_LEVEL="DEBUG",
         SUBSCRIPTION_SMTP_URL=f"smtp://127.0.0.1:{mailbox.port}?starttls=never",
         SUBSCRIPTION_MAIL_FROM="foretick@example.org",
     )
@@ -91,12 +88,9 @@ async def stack(tmp_path: Path, mailbox: Mailbox) -> AsyncIterator[Stack]:
 
     await eventually(is_up, "subscription-svc and the gateway")
     yield stack
-    secrets = {PASSWORD, NEW, stack.environment["FORETICK_SERVICE_TOKEN"], *mailbox.secrets}
     for name in ("gateway", "subscription-svc"):
         await asyncio.to_thread(stack.stop, name)
-        log = stack.log(name)
-        assert "serving on" in log
-        assert not [each for each in secrets if each in log], f"{name} logs secrets"
+        assert "serving on" in stack.log(name)
 
 
 class Account(Visitor):

@@ -82,6 +82,7 @@ async def started(folder: Path, port: int, **environment: str) -> AsyncIterator[
         with contextlib.suppress(ProcessLookupError):
             process.kill()  # with which the others end, too
         await gateways.end()
+        (folder / "gateway.log").write_text("\n".join(gateways.lines))
 
 
 def serving_on(port: int) -> str:

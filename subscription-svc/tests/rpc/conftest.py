@@ -26,6 +26,7 @@ from foretick_rpc.database import migrate
 from foretick_rpc.errors import AppError, app_error
 from foretick_rpc.server import RpcServer
 from foretick_rpc.testing import SERVICE_TOKEN, calling
+from secrets_in_logs import note
 from subscription_svc.app import running
 from subscription_svc.settings import SubscriptionSettings
 
@@ -45,7 +46,12 @@ class CountingHasher(PasswordHasher):
         self.gate.set()
         self._lock = threading.Lock()
 
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        note(str(password))
+        return super().hash(password, salt=salt)
+
     def verify(self, hash: str | bytes, password: str | bytes) -> bool:  # type: ignore[override]  # noqa: A002 the library's name
+        note(str(password))
         with self._lock:
             self.verified += 1
             self.at_once += 1

@@ -24,6 +24,7 @@ from secrets_in_logs import note
 T = TypeVar("T")
 WITHIN_SECONDS = 60.0
 PASSWORD = "correct horse battery"
+note(PASSWORD)
 SYMBOLS = ("AAPL", "CAT", "JPM", "KO", "MSFT", "PFE", "WMT", "XOM")
 
 

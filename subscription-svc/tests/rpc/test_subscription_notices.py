@@ -57,9 +57,11 @@ async def test_the_owner_is_told_of_a_new_password_however_it_was_set(
             pb.RequestPasswordResetRequest(email="ann@x.test")
         )
         token = read(await postbox.letter(1))[2].partition("token=")[2].split()[0]
-        given = {"token": token, "new_password": "yet another horse", "client": DESK}
-        await stubs.accounts.ResetPassword(pb.ResetPasswordRequest(**given))
-        await refusal(stubs.accounts.ResetPassword(pb.ResetPasswordRequest(**given)))
+        request = pb.ResetPasswordRequest(
+            token=token, new_password="yet another horse", client=DESK
+        )
+        await stubs.accounts.ResetPassword(request)
+        await refusal(stubs.accounts.ResetPassword(request))
         reset = read(await postbox.letter(2))
     assert len(postbox.letters) == 3
     assert changed == reset

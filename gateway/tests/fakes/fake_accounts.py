@@ -26,10 +26,7 @@ def device_id(sign_in_id: str) -> str:
 
 
 @dataclass
-class FakeAccounts(
-    FakeLists,
-    pb_grpc.AccountServiceServicer,
-):
+class FakeAccounts(FakeLists, pb_grpc.AccountServiceServicer):
     passwords: dict[str, str] = field(default_factory=dict)
     sign_ins: dict[str, str] = field(default_factory=dict)  # e-mail address by sign-in id
     clients: dict[str, Any] = field(default_factory=dict)  # by sign-in id

@@ -6,7 +6,8 @@ from typing import Any
 
 from grpc import StatusCode
 
-from fake_accounts import BEGAN, FakeAccounts, account_id, device_id
+from fake_accounts import BEGAN, FakeAccounts, device_id
+from fake_lists import account_id
 from foretick.subscription.v1 import subscription_pb2 as pb
 from foretick.subscription.v1 import subscription_pb2_grpc as pb_grpc
 from foretick_rpc.convert import timestamp

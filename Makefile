@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := protos quote-svc prediction-svc subscription-svc gateway
 # Each folder of tests is checked by itself, since each may have its own conftest.
-TESTS := $(wildcard $(PACKAGES:=/tests/*/)) tests/e2e tests/browser tests/faults tests/long tests/postgres $(wildcard deploy/smoke/*/) deploy/tests
+TESTS := $(wildcard $(PACKAGES:=/tests/*/)) tests/e2e tests/browser tests/faults tests/long tests/postgres tests/certificates tests/logs $(wildcard deploy/smoke/*/) deploy/tests
 PYTEST := $(BIN)/python -m pytest
 # What browsers are served beside our own files; Node comes from PyPI.
 ASSETS := gateway/src/gateway/static/vendor/.stamp
@@ -116,6 +116,7 @@ test-faults: $(VENV)/test.stamp ## a stack of its own, disturbed: replicas repla
 bench: $(VENV)/run.stamp $(ASSETS) ## what things cost, side by side, as ratios
 	@$(BIN)/python bench/history_columns.py
 	@$(BIN)/python bench/forecasts.py
+	@$(BIN)/python bench/listing.py
 	@$(BIN)/python bench/accounts.py
 
 ##### keep
@@ -123,8 +124,8 @@ bench: $(VENV)/run.stamp $(ASSETS) ## what things cost, side by side, as ratios
 .PHONY: check format words protos protos-check lock
 check: $(VENV)/dev.stamp $(ASSETS) protos-check ## formatting, lint, types, contracts
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
-	@MYPYPATH=deploy:tests/postgres $(BIN)/mypy $(PACKAGES:=/src) protos/gen protos/generate.py gateway/words.py $(wildcard deploy/*.py) bench conftest.py
-	@for tests in $(TESTS); do MYPYPATH=deploy:gateway:deploy/smoke/outside:tests/browser:tests/e2e:tests/faults:tests/long:tests/postgres:quote-svc/tests/yahoo:gateway/tests/fakes:prediction-svc/tests/fakes $(BIN)/mypy $$tests || exit 1; done
+	@MYPYPATH=deploy:tests/postgres:tests/logs $(BIN)/mypy $(PACKAGES:=/src) protos/gen protos/generate.py gateway/words.py $(wildcard deploy/*.py) bench conftest.py
+	@for tests in $(TESTS); do MYPYPATH=deploy:gateway:deploy/smoke/outside:tests/browser:tests/e2e:tests/faults:tests/long:tests/postgres:tests/certificates:tests/logs:quote-svc/tests/yahoo:gateway/tests/fakes:prediction-svc/tests/fakes $(BIN)/mypy $$tests || exit 1; done
 	@PATH="$(CURDIR)/$(BIN):$$PATH" && cd protos && npm ci --silent --ignore-scripts --no-audit --no-fund && npm exec --silent -- buf lint && npm exec --silent -- buf format --diff --exit-code
 format: $(VENV)/dev.stamp ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""Databases for the tests of every service."""
+"""Databases for the tests of every service, and an eye on all logs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from temporary_postgres import PostgresServer, missing_binaries
+
+pytest_plugins = ("secrets_in_logs",)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from fake_accounts import FakeAccounts
+from fake_administration import FakeAdministration
 from fake_records import FakeHistory, FakeRecords
 from fake_service import changes
 from foretick.prediction.v1 import prediction_pb2 as prediction
@@ -253,7 +253,7 @@ class Services:
             names={"AAPL": "Apple Inc.", "MSFT": "Microsoft Corporation", "XOM": "Exxon Mobil"},
         )
         self.predictions = FakePredictions(closes=dict(self.quotes.prices))
-        self.accounts = FakeAccounts()
+        self.accounts = FakeAdministration()
         self.ports = {name: free_port() for name in ("quote", "prediction", "subscription")}
         self._running: dict[str, AsyncExitStack] = {}
 

@@ -78,3 +78,20 @@ def test_what_is_refused_before_signing_in_is_said_where_it_was_typed(page: Page
     expect(page.get_by_label("Password", exact=True)).to_have_attribute("aria-invalid", "true")
     expect(page.get_by_label("Keep me signed in")).to_be_checked()
     keep(page, "login-error")
+
+
+def test_an_account_is_made_left_and_entered_by_keyboard_alone(page: Page) -> None:
+    email = "typist@example.org"
+    page.goto("/register")
+    for path in ("/register", "/login"):
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        assert page.url.partition("?")[0].endswith(path)
+        tab_to(page, "E-mail address")
+        page.keyboard.type(email)
+        tab_to(page, "Password")
+        page.keyboard.type(PASSWORD)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/subscribeList")
+        tab_to(page, "Sign out")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/login*")

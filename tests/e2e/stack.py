@@ -19,10 +19,12 @@ import numpy as np
 from foretick_rpc.healthcheck import is_serving
 from foretick_rpc.ports import free_port
 from run_local import SERVICES, local_environment
+from secrets_in_logs import note
 
 T = TypeVar("T")
 WITHIN_SECONDS = 60.0
 PASSWORD = "correct horse battery"
+note(PASSWORD)
 SYMBOLS = ("AAPL", "CAT", "JPM", "KO", "MSFT", "PFE", "WMT", "XOM")
 
 
@@ -46,6 +48,7 @@ class Stack:
             **local_environment(),
             "FORETICK_DATA_DIR": str(folder / "home"),
             "GATEWAY_PORT": str(free_port()),
+            "FORETICK_LOG_LEVEL": "DEBUG",  # all that a log can hold
             **settings,
         }
         self.modules = {name: module for name, (module, _) in SERVICES.items()}
@@ -132,10 +135,14 @@ class Visitor:
         self, path: str, form: dict[str, str], *, json: bool = True
     ) -> tuple[int, str, str]:
         """Status, text and Location of sending a form."""
+        for name in form.keys() & {"password", "new_password"}:
+            note(form[name])
         headers = {"Accept": "application/json"} if json else {"Accept": "text/html"}
         async with self._http.post(
             self._url + path, data=form, headers=headers, allow_redirects=False
         ) as response:
+            for cookie in response.cookies.values():
+                note(cookie.value)
             return response.status, await response.text(), response.headers.get("Location", "")
 
     async def register(self, email: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import run_local
 from foretick_rpc.ports import free_port
+from secrets_in_logs import found_in
 
 
 @contextmanager
@@ -46,6 +47,7 @@ def lines_until(process: subprocess.Popen[str], words: str) -> str:
     for line in process.stdout:
         said.append(line)
         if words in line:
+            assert not found_in("".join(said))
             return "".join(said)
     raise AssertionError(f"it ended without saying {words!r}:\n{''.join(said)}")
 

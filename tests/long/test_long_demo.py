@@ -26,7 +26,7 @@ from stack import Stack, eventually
 LIVE, BACKTEST = pb.SCORE_BASIS_LIVE, pb.SCORE_BASIS_BACKTEST
 LISTED = [stock for stock in STOCKS if stock.symbol != DELISTED]
 SCORED_SESSIONS = 250  # that a symbol's coverage is over
-RECORDED_WITHIN_SECONDS = 60.0
+RECORDED_WITHIN_SECONDS = 300.0  # a forecast may wait for a model in training
 LEARNED_WITHIN_SECONDS = 300.0
 Changes: TypeAlias = AsyncIterator[pb.WatchForecastsResponse]
 

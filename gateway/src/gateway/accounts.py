@@ -157,13 +157,15 @@ class Administration:
     def __init__(self, channel: Channel) -> None:
         self._stub = AdministrationServiceStub(channel)
 
-    async def accounts(self, key: SignInKey, page: str) -> tuple[list[AccountSummary], str]:
-        """List a page of the accounts, by e-mail address, and what asks for the next one."""
+    async def accounts(self, key: SignInKey, page: str) -> tuple[list[AccountSummary], str, bool]:
+        """List a page of the accounts, by e-mail address; what asks for the next one.
+
+        And whether who has lost a password has a link mailed.
+        """
         request = pb.ListAccountsRequest(key=key_message(key), page_size=PAGE_SIZE, page_token=page)
         response = await _ask(self._stub.ListAccounts, request)
-        return [answers.account_summary(each) for each in response.accounts], (
-            response.next_page_token
-        )
+        listed = [answers.account_summary(each) for each in response.accounts]
+        return listed, response.next_page_token, response.mails
 
     async def set_disabled(
         self, key: SignInKey, account_id: str, client: Client, *, disabled: bool
@@ -173,6 +175,13 @@ class Administration:
             key=key_message(key), account_id=account_id, disabled=disabled, client=_client(client)
         )
         return answers.account((await _ask(self._stub.SetAccountDisabled, request)).account)
+
+    async def make_reset_link(self, key: SignInKey, account_id: str, client: Client) -> str:
+        """Let somebody else's password be set once; the token of the link."""
+        request = pb.CreatePasswordResetRequest(
+            key=key_message(key), account_id=account_id, client=_client(client)
+        )
+        return (await _ask(self._stub.CreatePasswordReset, request)).token
 
     async def invite(self, key: SignInKey, email: str, client: Client) -> tuple[str, bool]:
         """Make an invitation; its token, and whether it is being mailed."""

@@ -118,6 +118,7 @@ def _add_routes(app: web.Application) -> None:
             web.post(
                 "/admin/accounts/{account_id}/{change:disable|enable}", views_admin.set_disabled
             ),
+            web.post("/admin/accounts/{account_id}/reset-link", views_admin.make_reset_link),
             web.post("/admin/invitations", views_admin.invite),
             web.post("/admin/invitations/{invitation_id}/withdraw", views_admin.withdraw),
             web.get("/subscribeList", views_watchlist.subscribe_list),

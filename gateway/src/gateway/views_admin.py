@@ -39,6 +39,22 @@ async def set_disabled(request: web.Request) -> web.Response:
     return see_other(f"/admin?done={'disabled' if disables else 'enabled'}")
 
 
+async def make_reset_link(request: web.Request) -> web.Response:
+    """POST /admin/accounts/{account_id}/reset-link: the answer is the only one to show the link."""
+    key, account = await require_administrator(request)
+    account_id = request.match_info["account_id"]
+    try:
+        token = await request.app[ADMINISTRATION].make_reset_link(
+            key, account_id, client_of(request)
+        )
+    except RequestError as error:
+        return await _refused(request, key, account, error)
+    link = f"{own_origin(request)}/reset-password?{urlencode({'token': token})}"
+    if wants_json(request):
+        return json_page({"link": link}, status=201)
+    return await _page(request, key, account, status=201, reset_link=link)
+
+
 async def invite(request: web.Request) -> web.Response:
     """POST /admin/invitations: the answer is the only one to show the link."""
     key, account = await require_administrator(request)
@@ -85,7 +101,7 @@ async def _page(
     **context: Any,
 ) -> web.Response:
     administration = request.app[ADMINISTRATION]
-    (accounts, next_page), (mode, invitations) = await asyncio.gather(
+    (accounts, next_page, mails), (mode, invitations) = await asyncio.gather(
         administration.accounts(key, query_text(request, "page")), administration.invitations(key)
     )
     if wants_json(request):
@@ -95,10 +111,11 @@ async def _page(
                 "accounts": [_summary_json(each) for each in accounts],
                 "invitations": [_invitation_json(each) for each in invitations],
                 "nextPage": next_page or None,
+                "resetsAreMailed": mails,
                 "csrf_token": request.app[CSRF].of_sign_in(key.sign_in_id),
             }
         )
-    context = {"link": "", "mailed": False, "entered": "", **context}
+    context = {"link": "", "reset_link": "", "mailed": False, "entered": "", **context}
     return own_page(
         request,
         "admin.html",
@@ -108,6 +125,7 @@ async def _page(
         status=status,
         accounts=accounts,
         next_page=next_page,
+        mails=mails,
         registration=mode,
         invitations=invitations,
         **context,

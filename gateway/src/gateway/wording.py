@@ -51,6 +51,7 @@ EVENTS = {
     "made_administrator": N_("Made an administrator"),
     "invited": N_("Somebody invited"),
     "invitation_withdrawn": N_("Invitation withdrawn"),
+    "reset_link_made": N_("Link to somebody's new password made"),
 }
 _SYSTEMS = (
     ("Android", "Android"),

@@ -26,11 +26,7 @@ def device_id(sign_in_id: str) -> str:
 
 
 @dataclass
-class FakeAccounts(
-    FakeLists,
-    pb_grpc.AccountServiceServicer,
-    pb_grpc.AdministrationServiceServicer,
-):
+class FakeAccounts(FakeLists, pb_grpc.AccountServiceServicer):
     passwords: dict[str, str] = field(default_factory=dict)
     sign_ins: dict[str, str] = field(default_factory=dict)  # e-mail address by sign-in id
     clients: dict[str, Any] = field(default_factory=dict)  # by sign-in id
@@ -281,67 +277,3 @@ class FakeAccounts(
                 events = self.events[version - 1 :]
                 version += len(events)
             yield pb.WatchAccountsResponse(version=version, events=events)
-
-    # AdministrationService.
-
-    async def ListAccounts(self, request: Any, context: Any) -> Any:
-        self.note("ListAccounts")
-        self.administrator(request.key)
-        response = pb.ListAccountsResponse()
-        for email in sorted(self.passwords):
-            response.accounts.add(account=self.account(email))
-        return response
-
-    async def SetAccountDisabled(self, request: Any, context: Any) -> Any:
-        self.note("SetAccountDisabled")
-        caller = self.administrator(request.key)
-        found = [each for each in self.passwords if account_id(each) == request.account_id]
-        if not found:
-            raise AppError(StatusCode.NOT_FOUND, "ACCOUNT_NOT_FOUND", "There is no such account.")
-        (email,) = found
-        if email == caller and request.disabled:
-            raise AppError(
-                StatusCode.FAILED_PRECONDITION, "LAST_ADMINISTRATOR", "Nobody would be left."
-            )
-        if request.disabled:
-            self.disabled.add(email)
-            await self.end_all(email)
-            await self.tell(pb.ACCOUNT_EVENT_KIND_ACCOUNT_DISABLED, email)
-        else:
-            self.disabled.discard(email)
-        return pb.SetAccountDisabledResponse(account=self.account(email))
-
-    async def CreateInvitation(self, request: Any, context: Any) -> Any:
-        self.note("CreateInvitation")
-        self.administrator(request.key)
-        if request.email and "@" not in request.email:
-            raise invalid_argument("email", "email must have a name, an @ and a domain.")
-        token = uuid.uuid4().hex
-        self.invitations[token] = request.email
-        return pb.CreateInvitationResponse(
-            invitation=self._invitation(token), token=token, mailed=bool(request.email)
-        )
-
-    async def ListInvitations(self, request: Any, context: Any) -> Any:
-        self.note("ListInvitations")
-        self.administrator(request.key)
-        return pb.ListInvitationsResponse(
-            mode=self.mode,  # type: ignore[arg-type]
-            invitations=[self._invitation(token) for token in self.invitations],
-        )
-
-    async def WithdrawInvitation(self, request: Any, context: Any) -> Any:
-        self.note("WithdrawInvitation")
-        self.administrator(request.key)
-        for token in list(self.invitations):
-            if self._invitation(token).invitation_id == request.invitation_id:
-                del self.invitations[token]
-        return pb.WithdrawInvitationResponse()
-
-    def _invitation(self, token: str) -> pb.Invitation:
-        return pb.Invitation(
-            invitation_id=device_id(token)[:16],
-            email=self.invitations[token],
-            create_time=timestamp(BEGAN),
-            expire_time=timestamp(BEGAN + timedelta(days=7)),
-        )

@@ -8,6 +8,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
+from secrets_in_logs import note
+
 Client = TestClient[web.Request, web.Application]
 PASSWORD = "a long enough one"
 JSON = {"Accept": "application/json"}
@@ -31,6 +33,8 @@ class Person:
 
     async def post(self, path: str, **fields: str) -> "Answer":
         """Send a form with the last token seen, unless another is given."""
+        for name in fields.keys() & {"password", "new_password"}:
+            note(fields[name])
         form = {"csrf_token": self.token, **fields}
         response = await self.client.post(
             path, data=form, headers=self.headers, allow_redirects=False
@@ -63,6 +67,8 @@ class Answer:
 
     @classmethod
     async def read(cls, response: Any) -> "Answer":
+        for cookie in response.cookies.values():
+            note(cookie.value)
         is_json = response.content_type == "application/json"
         text = await response.text()
         content = await response.json() if is_json else None

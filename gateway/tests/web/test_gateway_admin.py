@@ -12,7 +12,12 @@ from gateway.access import AccessPolicy, Permission, require_sign_in
 from gateway.model import Account
 from gateway.problems import SignedOutError
 
-FORMS = ("/admin/invitations", "/admin/accounts/x/disable", "/admin/invitations/x/withdraw")
+FORMS = (
+    "/admin/invitations",
+    "/admin/accounts/x/disable",
+    "/admin/accounts/x/reset-link",
+    "/admin/invitations/x/withdraw",
+)
 
 
 async def test_administration_is_for_administrators(anyone: Any, services: Any) -> None:
@@ -80,6 +85,47 @@ async def test_an_invitation_makes_one_account(anyone: Any, services: Any, email
     form = {"email": "friend@example.org", "password": "a long enough one", "invitation": token}
     assert (await anyone.post("/register", **form)).status in (201, 303)
     assert services.accounts.invitations == {}
+
+
+async def test_where_no_letters_are_sent_an_administrator_hands_links_over(
+    anyone: Any, services: Any
+) -> None:
+    services.accounts.mails = False
+    await anyone.register()
+    services.accounts.passwords["b@example.org"] = "of somebody else"
+    services.accounts.followed["b@example.org"] = []
+    path = f"/admin/accounts/{account_id('b@example.org')}/reset-link"
+    own = f"/admin/accounts/{account_id('a@example.org')}/reset-link"
+    if not anyone.is_program:
+        page = (await anyone.get("/admin")).text
+        assert f'action="{path}"' in page
+        assert own not in page
+    assert (await anyone.post(path, csrf_token="forged")).status == 403
+    assert services.accounts.reset_tokens == {}
+    answer = await anyone.post(path)
+    assert answer.status == 201
+    (token,) = services.accounts.reset_tokens
+    link = f"http://127.0.0.1:{anyone.client.port}/reset-password?token={token}"
+    assert (answer.content == {"link": link}) if anyone.is_program else (link in answer.text)
+    # It is told this once.
+    assert token not in (await anyone.get("/admin")).text
+    anyone.client.session.cookie_jar.clear()
+    await anyone.open(f"/reset-password?token={token}")
+    answer = await anyone.post("/reset-password", token=token, new_password="quite another one")
+    assert answer.status in (200, 303)
+    assert services.accounts.passwords["b@example.org"] == "quite another one"
+
+
+async def test_where_letters_are_sent_nobody_makes_links_for_others(
+    anyone: Any, services: Any
+) -> None:
+    await anyone.register()
+    services.accounts.passwords["b@example.org"] = "of somebody else"
+    assert "/reset-link" not in (await anyone.get("/admin")).text
+    answer = await anyone.post(f"/admin/accounts/{account_id('b@example.org')}/reset-link")
+    assert answer.status == 400
+    assert "Letters are set up." in answer.text
+    assert services.accounts.reset_tokens == {}
 
 
 async def test_an_invitation_is_withdrawn(anyone: Any, services: Any) -> None:

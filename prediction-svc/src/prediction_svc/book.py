@@ -18,7 +18,7 @@ from prediction_svc.track_record import Basis
 MIDDLE = LEVELS.index(0.5)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class IssuedForecast:
     """The distribution of one symbol's close some sessions ahead, as it is told."""
 

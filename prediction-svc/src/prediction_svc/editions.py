@@ -57,31 +57,29 @@ class Editions:
         row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
         return None if row is None else await _edition(row)
 
-    async def publish(self, edition: Edition) -> None:
-        """Store an edition as the latest of all markets. Raises LeaseLostError."""
+    async def publish(self, edition: Edition) -> Edition:
+        """Store an edition as the latest of all markets. Raises LeaseLostError.
+
+        Returns it as the book holds it: whoever goes on with that keeps no second one in memory.
+        """
         values = {
             "market_id": edition.market_id,
             "version": _NEXT_VERSION,
             "body": await asyncio.to_thread(encode, edition),
         }
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> int:
+            self._lease.require(connection)
             statement = insert(connection, editions).values(values)
             replaced = {name: statement.excluded[name] for name in ("version", "body")}
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=["market_id"], set_=replaced)
-            )
-
-        await self._write(work)
-
-    async def _write(self, work: Callable[[Connection], object]) -> None:
-        def fenced(connection: Connection) -> None:
-            self._lease.require(connection)
-            work(connection)
+            upsert = statement.on_conflict_do_update(index_elements=["market_id"], set_=replaced)
+            return int(connection.execute(upsert.returning(editions.c.version)).scalar_one())
 
         async with self._writing:
-            await self._database.write(fenced)
+            version = await self._database.write(work)
         await self.refresh()
+        held = self.book.edition
+        return edition if held is None or self.book.version != version else held
 
     async def refresh(self) -> None:
         """Take over what is stored by now; where that is nothing new, for one small query."""

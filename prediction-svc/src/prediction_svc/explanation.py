@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Contribution:
     """What one feature adds to the logarithm of the predicted size."""
 
@@ -13,7 +13,7 @@ class Contribution:
     contribution: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """`bias` + contributions + `others` = `prediction`, the log of |move| / σ, within 1e-6."""
 

@@ -185,7 +185,7 @@ class Issuer:
         edition = await self._editions.kept(clock.market_id)
         if edition is None:
             edition = Edition(clock.market_id, frozenset(), {}, {})
-        await self._editions.publish(edition)
+        edition = await self._editions.publish(edition)
         await self._training.open(clock.market_id)
         self._is_made = (
             edition.finished and edition.recipe_hash == self._training.recipe.fingerprint()
@@ -248,7 +248,7 @@ class Issuer:
             _log.warning("no prices in time of %s; again soon", ", ".join(found.late))
         made, is_recorded = await self._record(made, clock)
         if not is_recorded:
-            await self._editions.publish(made)
+            made = await self._editions.publish(made)
         self._metrics.batch.observe(self._monotonic() - begun)
         if latest is not None:
             self._metrics.model_created.set(latest.create_time.timestamp())
@@ -325,7 +325,7 @@ class Issuer:
         self._draft = batch.draft if self._draft is None else self._draft.joined(batch.draft)
         supplemented, is_recorded = await self._record(supplemented, clock)
         if not is_recorded:
-            await self._editions.publish(supplemented)
+            supplemented = await self._editions.publish(supplemented)
         return supplemented
 
     async def _record(self, edition: Edition, clock: MarketClock) -> tuple[Edition, bool]:
@@ -341,8 +341,8 @@ class Issuer:
             return edition, False
         standing = await self._records.write_down(edition, draft, now.market_time, self._earlier)
         self._draft, self._is_scored = None, False  # what was issued is part of the record
-        await self._editions.publish(standing)
-        return standing, True
+        self._earlier = {}
+        return await self._editions.publish(standing), True
 
     async def _take_score(self, edition: Edition) -> Edition:
         """Tell the scores of the live record, where it has just been scored."""
@@ -359,9 +359,7 @@ class Issuer:
             },
             live_directions=of_next.decided_directions if of_next else {},
         ).scored()
-        if told != edition:
-            await self._editions.publish(told)
-        return told
+        return await self._editions.publish(told) if told != edition else told
 
     def _heed(self, scored: Scored) -> None:
         """Tell what the live record says of coverage, and fit a model where an alarm rings."""

@@ -32,7 +32,7 @@ from prediction_svc.record import Record
 from prediction_svc.width import WidthState
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SymbolForecast:
     """Forecast of one symbol's move over the next sessions, relative to its as-of close."""
 

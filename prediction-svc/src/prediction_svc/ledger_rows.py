@@ -41,7 +41,7 @@ class Key(NamedTuple):
     horizon: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerForecast:
     """A forecast as it is written down. Moves are log moves from the reference close."""
 
@@ -102,7 +102,7 @@ class LedgerForecast:
         return row
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MissedForecast:
     """A forecast that was not made in time, and never will be."""
 
@@ -136,7 +136,7 @@ class MissedForecast:
         return row
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """What came of a forecast.
 
@@ -183,7 +183,7 @@ class Outcome:
         return row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A forecast or a missed one where it stands in the ledger."""
 

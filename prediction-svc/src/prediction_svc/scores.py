@@ -3,15 +3,11 @@
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from prediction_svc.histories import Floats
 from prediction_svc.recipe import LEVELS, Recipe
-
-if TYPE_CHECKING:  # it is scored with this module
-    pass
 
 HAC_LAGS = 5
 EWMA_NORMAL = 0  # among a record's baselines
@@ -19,7 +15,7 @@ TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
 NORMAL_QUANTILES = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Score:
     """Pinball skill in percent with its 95 % interval; None where too few sessions were scored."""
 

@@ -84,6 +84,7 @@ class Training:
         self._fits: Sequence[Fit] = ()
         self._latest: Fit | None = None
         self._ordered: Fit | None = None
+        self._under_way: Sequence[Fit] = ()
         self._failed = False
         self._progress = Progress("", 0.0)
         self._task: asyncio.Task[None] | None = None
@@ -172,8 +173,12 @@ class Training:
 
     @property
     def latest_unscheduled(self) -> Fit | None:
-        """The latest fit on an alarm or request, withdrawn or not."""
+        """The latest fit on an alarm or request: done, withdrawn or not, under way or ordered.
+
+        A training takes many sessions of a quick market, and the alarm rings in all of them.
+        """
         fits = [model.fit for model in self._settled.values() if model is not None]
+        fits += [*self._under_way, *([] if self._ordered is None else [self._ordered])]
         unscheduled = [fit for fit in fits if not fit.scheduled]
         return max(unscheduled, key=lambda fit: fit.second, default=None)
 
@@ -237,6 +242,7 @@ class Training:
 
     async def _run(self, job: _Job) -> None:
         self._ordered = self._ordered if self._ordered not in job.fits else None
+        self._under_way = job.fits
         market_id = self._market_id
         asked = await self._stored(partial(self._trainings.begin, market_id))
         answered = asked if job.answers else 0
@@ -253,6 +259,7 @@ class Training:
             _log.exception("training failed; fixed dates are tried again after the next session")
             problem = f"{type(error).__name__}: {error}"
         finally:
+            self._under_way = ()
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
         self._failed = self._failed or bool(problem)

@@ -189,11 +189,12 @@ class KeptEditions:
     async def kept(self, market_id: str) -> Edition | None:
         return next((e for e in reversed(self.published) if e.market_id == market_id), None)
 
-    async def publish(self, edition: Edition) -> None:
+    async def publish(self, edition: Edition) -> Edition:
         if self.error:
             raise self.error
         self.published.append(edition)
         self.book.edition = edition
+        return edition
 
 
 class KeptRecords:

@@ -107,8 +107,9 @@ async def test_the_migrations_make_the_tables_that_the_code_names(database: Data
 async def test_who_only_reads_serves_what_another_published(database: Database) -> None:
     async with holding(database) as lease:
         holder, follower = Editions(database, lease), Editions(database, lease)
-        await holder.publish(EDITION)
+        published = await holder.publish(EDITION)
         assert holder.book.edition == EDITION
+        assert published is holder.book.edition  # one in memory is enough
         assert follower.book.edition is None
         await follower.refresh()
         assert follower.book.edition == EDITION

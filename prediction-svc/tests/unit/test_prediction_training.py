@@ -126,6 +126,25 @@ async def test_an_alarm_refits_at_most_once_in_63_sessions(setting: Setting) -> 
     assert setting.trainings.status.answered == 0
 
 
+async def test_a_fit_on_an_alarm_counts_from_its_order_on_and_no_more_where_it_fails(
+    setting: Setting,
+) -> None:
+    setting.models.kept = [model_of(fit) for fit in FITS]
+    await setting.training.open("demo:1")
+    setting.workers.gate.clear()
+    setting.workers.errors = [ValueError("broken")]
+    assert setting.training.refit_on_alarm(LATEST, None)
+    assert setting.training.latest_unscheduled == LATEST  # ordered
+    await setting.until(lambda: bool(setting.workers.recipes))
+    assert setting.training.latest_unscheduled == LATEST  # under way
+    setting.workers.gate.set()
+    await setting.ended()
+    assert setting.training.latest_unscheduled is None  # the next session may try again
+    assert setting.training.refit_on_alarm(LATEST, None)
+    await setting.ended()
+    assert setting.training.latest_unscheduled == LATEST
+
+
 async def test_a_withdrawn_model_answers_no_more_and_is_not_trained_again(
     setting: Setting,
 ) -> None:

@@ -2,23 +2,25 @@
 
 Work is given as a function of a SQLAlchemy connection and runs in a transaction of its own,
 without blocking the event loop. Tables are made by Alembic's migrations, which a service
-carries in `<package>.migrations`.
+carries in `<package>.migrations`. What only PostgreSQL needs, SQLAlchemy's asynchronous half and
+with it its ORM, is 10 MiB, so it is imported where it is used.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sqlalchemy import URL, Connection, MetaData, Table, make_url, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError
 
 from foretick_rpc.errors import StartupError
 from foretick_rpc.migrations import Revisions, revisions
-from foretick_rpc.postgres_database import migrate_postgres, open_postgres, peek_postgres
 from foretick_rpc.sqlite_database import SqliteDatabase, peek_sqlite
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 T = TypeVar("T")
 
@@ -58,6 +60,8 @@ async def open_database(url: str, package: str) -> AsyncIterator[Database]:
         async with SqliteDatabase.opened(address, package) as sqlite_database:
             yield sqlite_database
     else:
+        from foretick_rpc.postgres_database import open_postgres  # noqa: PLC0415 - see the module
+
         async with open_postgres(address, package) as postgres_database:
             yield postgres_database
 
@@ -73,6 +77,8 @@ async def open_beside(url: str, package: str) -> AsyncIterator[Database]:
         async with SqliteDatabase.opened_beside(address, package) as sqlite_database:
             yield sqlite_database
     else:
+        from foretick_rpc.postgres_database import open_postgres  # noqa: PLC0415 - see the module
+
         async with open_postgres(address, package) as postgres_database:
             yield postgres_database
 
@@ -84,6 +90,8 @@ async def migrate(url: str, package: str) -> None:
         async with SqliteDatabase.opened(address, package):
             pass
     else:
+        from foretick_rpc.postgres_database import migrate_postgres  # noqa: PLC0415 - see above
+
         await migrate_postgres(address, package)
 
 
@@ -95,6 +103,8 @@ async def peek(url: str, package: str, work: Callable[[Connection], T]) -> T:
     address = _address(url)
     if address.get_backend_name() == "sqlite":
         return await asyncio.to_thread(peek_sqlite, address, work)
+    from foretick_rpc.postgres_database import peek_postgres  # noqa: PLC0415 - see above
+
     return await peek_postgres(address, package, work)
 
 
@@ -118,10 +128,14 @@ async def look(url: str, package: str) -> tuple[Revisions, float]:
 _CLOCK = text("SELECT extract(epoch FROM clock_timestamp())")
 
 
-def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+def insert(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
     """INSERT of the connection's own dialect, which has `on_conflict_do_…`."""
     if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite  # noqa: PLC0415 - see the module
+
         return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+
     return postgresql.insert(table)
 
 

@@ -21,10 +21,11 @@ from typing import Any, Self
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from temporary_certificates import make_certificates
 from yahoo_answers import NOT_FOUND, Json, Listing, chart, example_listings, found
-from yahoo_certificates import make_certificates
 
 CRUMB = "a/Crumb.1"
+HOSTS = ("yahoo.com", "*.yahoo.com", "finance.yahoo.com", "*.finance.yahoo.com")
 
 
 class Fault(Enum):
@@ -84,7 +85,7 @@ class FakeYahoo:
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="fake-yahoo-")
-        self.ca_bundle, self._tls = make_certificates(Path(self._folder.name))
+        self.ca_bundle, self._tls = make_certificates(Path(self._folder.name), *HOSTS)
         self._changed = threading.Condition()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fake-yahoo")

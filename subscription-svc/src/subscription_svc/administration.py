@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from subscription_svc import audit, events, invitations, sign_ins
+from subscription_svc import audit, events, invitations, resets, sign_ins
 from subscription_svc.account_rows import (
     Account,
     list_accounts,
@@ -20,7 +20,11 @@ from subscription_svc.credentials import parse_email
 from subscription_svc.events import AccountEvent, EventKind
 from subscription_svc.invitations import Invitation, RegistrationMode, invitation_link
 from subscription_svc.mail import Letter, Mailer
-from subscription_svc.refusals import RegistrationClosedError
+from subscription_svc.refusals import (
+    FieldInvalidError,
+    RegistrationClosedError,
+    ResetsAreMailedError,
+)
 from subscription_svc.sign_ins import Caller, Clock, SignInKey
 
 
@@ -119,6 +123,37 @@ class Administration:
 
             self._mailer.post(letter)
         return invitation, token, mailed
+
+    @property
+    def mails(self) -> bool:
+        """Whether owners can have a link mailed."""
+        return self._mailer.is_set_up
+
+    async def begin_reset(
+        self, key: SignInKey, account_id: str, client: Client
+    ) -> tuple[str, datetime]:
+        """The token of a link that sets somebody else's password, and when it ends.
+
+        One's own takes the password. Raises FieldInvalidError, AccountNotFoundError,
+        ResetsAreMailedError.
+        """
+
+        def work(connection: Connection, caller: Caller) -> tuple[str, datetime]:
+            if self.mails:
+                raise ResetsAreMailedError
+            now, own = self._now(), caller.account
+            if account_id == own.account_id:
+                raise FieldInvalidError("account_id", "Change your own password by the old one.")
+            account = lock_account(connection, account_id)
+            # Where the administrator sits is nothing for the log of somebody else.
+            by = Client()
+            asked = account.entry(AuditKind.RESET_REQUESTED, by, now, "by an administrator")
+            audit.record(connection, asked)
+            audit.record(connection, own.entry(AuditKind.RESET_LINK_MADE, client, now))
+            token = resets.begin_reset(connection, account_id, now, resets.HANDED_OVER)
+            return token, now + resets.HANDED_OVER
+
+        return await self._admission.write(key, work, administrator=True)
 
     async def list_invitations(self, key: SignInKey) -> Sequence[Invitation]:
         """Invitations that can still be used."""

@@ -42,6 +42,7 @@ class AdministrationServicer(pb_grpc.AdministrationServiceServicer):
                 for account, last_used in page
             ],
             next_page_token=page_token(page[-1][0].email_key) if len(found) > size else "",
+            mails=self._administration.mails,
         )
 
     @answered
@@ -53,6 +54,16 @@ class AdministrationServicer(pb_grpc.AdministrationServiceServicer):
             key_of(request.key), request.account_id, disabled=request.disabled
         )
         return pb.SetAccountDisabledResponse(account=account_message(account))
+
+    @answered
+    async def CreatePasswordReset(
+        self, request: pb.CreatePasswordResetRequest, _context: object
+    ) -> pb.CreatePasswordResetResponse:
+        """Makes a link that sets somebody else's password."""
+        token, ends = await self._administration.begin_reset(
+            key_of(request.key), request.account_id, client_of(request.client)
+        )
+        return pb.CreatePasswordResetResponse(token=token, expire_time=timestamp(ends))
 
     @answered
     async def CreateInvitation(

@@ -60,7 +60,7 @@ class _Parts:
         verifier = Verifier(database, self.admission, passwords, now)
         self.account_servicer = AccountServicer(
             Accounts(database, passwords, verifier, mode, now),
-            Ownership(self.admission, passwords, verifier, now),
+            Ownership(self.admission, passwords, verifier, self.mailer, now),
             Resets(database, passwords, self.mailer, public_url, now),
             self.watching,
             mails=self.mailer.is_set_up,

@@ -40,6 +40,7 @@ class AuditKind(StrEnum):
     MADE_ADMINISTRATOR = auto()
     INVITED = auto()
     INVITATION_WITHDRAWN = auto()
+    RESET_LINK_MADE = auto()
     REGISTRATION_REFUSED = auto()
     RESET_REFUSED = auto()
 

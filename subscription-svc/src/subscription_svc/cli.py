@@ -4,7 +4,7 @@ import asyncio
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from pydantic import SecretStr
 from sqlalchemy import Connection
@@ -29,10 +29,9 @@ from subscription_svc.credentials import parse_email
 from subscription_svc.events import AccountEvent, EventKind
 from subscription_svc.invitations import RegistrationMode, invitation_link
 from subscription_svc.refusals import AccountNotFoundError, RefusalError, RegistrationClosedError
-from subscription_svc.resets import begin_reset, reset_link
+from subscription_svc.resets import HANDED_OVER, begin_reset, reset_link
 from subscription_svc.settings import SubscriptionSettings
 
-RESET_LASTS = timedelta(hours=24)  # it goes from hand to hand
 _COMMAND_LINE = Client(user_agent="command line")
 Command = Callable[[Database, SubscriptionSettings, Namespace], Awaitable[None]]
 
@@ -102,7 +101,7 @@ async def _reset_link(
     def work(connection: Connection) -> str:
         account, now = _account(connection, chosen.email), _now()
         audit.record(connection, account.entry(AuditKind.RESET_REQUESTED, _COMMAND_LINE, now))
-        return begin_reset(connection, account.account_id, now, RESET_LASTS)
+        return begin_reset(connection, account.account_id, now, HANDED_OVER)
 
     print(reset_link(settings.public_url, await database.write(work)))
     print("It works once, within 24 hours.", file=sys.stderr)

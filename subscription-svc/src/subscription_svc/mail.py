@@ -71,6 +71,10 @@ def parse_smtp_url(url: str) -> SmtpServer:
     )
 
 
+Writing = Callable[[], Awaitable[Letter]]
+"""Writes a letter when its turn has come."""
+
+
 class Mailer:
     """Sends one letter after the other. What cannot be sent is logged and let go."""
 
@@ -78,14 +82,14 @@ class Mailer:
         self._server = server
         self._sender = sender
         self._seconds = seconds
-        self._waiting: asyncio.Queue[Callable[[], Awaitable[Letter]]] = asyncio.Queue(_MOST_WAITING)
+        self._waiting: asyncio.Queue[Writing] = asyncio.Queue(_MOST_WAITING)
 
     @property
     def is_set_up(self) -> bool:
         """Whether there is a server to hand letters to."""
         return self._server is not None
 
-    def post(self, write: Callable[[], Awaitable[Letter]]) -> None:
+    def post(self, write: Writing) -> None:
         """Have a letter written and sent, some time soon; at once returns to the caller."""
         if self._server is None:
             _log.info("a letter was not sent: there is no SUBSCRIPTION_SMTP_URL")

@@ -48,6 +48,7 @@ _CODES: dict[type[refusals.RefusalError], StatusCode] = {
     refusals.LastAdministratorError: StatusCode.FAILED_PRECONDITION,
     refusals.LastWatchlistError: StatusCode.FAILED_PRECONDITION,
     refusals.TooManyWatchlistsError: StatusCode.FAILED_PRECONDITION,
+    refusals.ResetsAreMailedError: StatusCode.FAILED_PRECONDITION,
     refusals.TooManySubscriptionsError: StatusCode.FAILED_PRECONDITION,
 }
 

@@ -23,6 +23,8 @@ from subscription_svc.audit import AuditEvent, AuditKind
 from subscription_svc.clients import Client
 from subscription_svc.credentials import check_new_password, parse_email
 from subscription_svc.events import AccountEvent, EventKind
+from subscription_svc.letters import email_changed, password_changed
+from subscription_svc.mail import Mailer
 from subscription_svc.passwords import Passwords
 from subscription_svc.refusals import SignInInvalidError
 from subscription_svc.resets import forget_resets
@@ -34,9 +36,15 @@ class Ownership:
     """What AccountService does for those who are signed in. Raises SignInInvalidError."""
 
     def __init__(
-        self, admission: Admission, passwords: Passwords, verifier: Verifier, now: Clock
+        self,
+        admission: Admission,
+        passwords: Passwords,
+        verifier: Verifier,
+        mailer: Mailer,
+        now: Clock,
     ) -> None:
         self._admission = admission
+        self._mailer = mailer
         self._passwords = passwords
         self._verifier = verifier
         self._now = now
@@ -92,7 +100,9 @@ class Ownership:
             detail = f"{caller.account.email} → {address.given}"[:300]
             return self._renewed(connection, caller, client, AuditKind.EMAIL_CHANGED, detail)
 
-        return await self._admission.write(key, work)
+        changed = await self._admission.write(key, work)
+        self._mailer.post(email_changed(verified.account.email, client, self._now()))
+        return changed
 
     async def change_password(
         self, key: SignInKey, password: str, new_password: str, client: Client
@@ -113,7 +123,9 @@ class Ownership:
             set_password(connection, caller.account.account_id, password_hash)
             return self._renewed(connection, caller, client, AuditKind.PASSWORD_CHANGED)
 
-        return await self._admission.write(key, work)
+        changed = await self._admission.write(key, work)
+        self._mailer.post(password_changed(account.email, client, self._now()))
+        return changed
 
     async def audit_events(
         self, key: SignInKey, *, before: int | None, limit: int

@@ -130,6 +130,13 @@ class ResetTokenInvalidError(RefusalError):
     message = "This link was used or has expired. Ask for a new one."
 
 
+class ResetsAreMailedError(RefusalError):
+    """Nobody else makes a link for somebody who can have it mailed."""
+
+    reason = "RESETS_ARE_MAILED"
+    message = "Letters are set up: whoever has lost a password asks for a link by mail."
+
+
 class AccountNotFoundError(RefusalError):
     """There is no such account."""
 

@@ -12,12 +12,14 @@ from subscription_svc.account_rows import Account, find_account, lock_account, s
 from subscription_svc.audit import AuditKind, Entry
 from subscription_svc.clients import Client
 from subscription_svc.credentials import check_new_password, parse_email
+from subscription_svc.letters import password_changed
 from subscription_svc.mail import Letter, Mailer
 from subscription_svc.passwords import Passwords
 from subscription_svc.refusals import AccountNotFoundError, ResetTokenInvalidError
 from subscription_svc.sign_ins import Clock, hash_of
 
 LIFETIME = timedelta(hours=1)
+HANDED_OVER = timedelta(hours=24)  # of a link that goes from hand to hand
 MAX_LETTERS = 3  # to an address, within the time below
 LETTERS_WITHIN = timedelta(hours=1)
 
@@ -108,7 +110,7 @@ class Resets:
                 new_password, account.email_key, account.email, field="new_password"
             )
             password_hash = await self._passwords.hash(normalised)
-            return await self._database.write(
+            changed = await self._database.write(
                 lambda connection: self._reset(connection, token, password_hash, client)
             )
         except ResetTokenInvalidError:
@@ -118,6 +120,8 @@ class Resets:
                 )
             )
             raise
+        self._mailer.post(password_changed(changed.email, client, self._now()))
+        return changed.email
 
     def _account(self, connection: Connection, token: str, client: Client) -> Account:
         now = self._now()
@@ -127,7 +131,9 @@ class Resets:
         except AccountNotFoundError:  # deleted in between
             raise ResetTokenInvalidError from None
 
-    def _reset(self, connection: Connection, token: str, password_hash: str, client: Client) -> str:
+    def _reset(
+        self, connection: Connection, token: str, password_hash: str, client: Client
+    ) -> Account:
         now = self._now()
         account = self._account(connection, token, client)
         find_reset(connection, token, now)  # again: whoever held the lock before may have used it
@@ -136,7 +142,7 @@ class Resets:
         ended = sign_ins.revoke(connection, account.account_id, now)
         audit.record(connection, account.entry(AuditKind.PASSWORD_RESET, client, now))
         events.append(connection, ended, now)
-        return account.email
+        return account
 
     async def _letter(self, account: Account) -> Letter:
         token = await self._database.write(

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
@@ -25,6 +26,7 @@ from foretick_rpc.database import migrate
 from foretick_rpc.errors import AppError, app_error
 from foretick_rpc.server import RpcServer
 from foretick_rpc.testing import SERVICE_TOKEN, calling
+from secrets_in_logs import note
 from subscription_svc.app import running
 from subscription_svc.settings import SubscriptionSettings
 
@@ -44,7 +46,12 @@ class CountingHasher(PasswordHasher):
         self.gate.set()
         self._lock = threading.Lock()
 
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        note(str(password))
+        return super().hash(password, salt=salt)
+
     def verify(self, hash: str | bytes, password: str | bytes) -> bool:  # type: ignore[override]  # noqa: A002 the library's name
+        note(str(password))
         with self._lock:
             self.verified += 1
             self.at_once += 1
@@ -246,6 +253,8 @@ class SmtpPostbox:
         self.greets = True
         self.refuses = False
         self.url = ""
+        self.tls: ssl.SSLContext | None = None  # that STARTTLS is offered with
+        self.is_private = False
         self._came = asyncio.Condition()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -254,6 +263,13 @@ class SmtpPostbox:
         while line := (await reader.readline()).decode().strip():
             self.commands.append(line)
             writer.write(await self._answer(line, reader, writer))
+            if line == "STARTTLS" and self.tls is not None:
+                await writer.drain()
+                try:
+                    await writer.start_tls(self.tls)
+                except (ssl.SSLError, ConnectionError):
+                    break  # the client does not want this certificate
+                self.is_private = True
             if line == "QUIT":
                 break
         writer.close()
@@ -263,7 +279,10 @@ class SmtpPostbox:
     ) -> bytes:
         verb = line.split(maxsplit=1)[0].upper()
         if verb == "EHLO":
-            return b"250-postbox\r\n250-AUTH PLAIN\r\n250 SMTPUTF8\r\n"
+            offers = b"" if self.tls is None or self.is_private else b"250-STARTTLS\r\n"
+            return b"250-postbox\r\n" + offers + b"250-AUTH PLAIN\r\n250 SMTPUTF8\r\n"
+        if verb == "STARTTLS":
+            return b"220 go on\r\n"
         if verb == "AUTH":
             return b"235 ok\r\n"
         if verb == "RCPT" and self.refuses:
@@ -290,6 +309,18 @@ async def postbox() -> AsyncIterator[SmtpPostbox]:
     postbox.url = f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     yield postbox
     server.close()
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[str], Awaitable[None]]:
+    """Waits until something stands in the log."""
+
+    async def until(text: str) -> None:
+        async with asyncio.timeout(10):
+            while text not in caplog.text:  # noqa: ASYNC110 - a log tells nobody
+                await asyncio.sleep(0)
+
+    return until
 
 
 @pytest.fixture

@@ -81,6 +81,67 @@ async def test_what_is_no_account_cannot_be_disabled(stubs: Any, refusal: Refusa
         assert (error.code, error.reason) == (StatusCode.NOT_FOUND, "ACCOUNT_NOT_FOUND")
 
 
+def reset_link(
+    stubs: Any, key: pb.SignInKey, account_id: str
+) -> Awaitable[pb.CreatePasswordResetResponse]:
+    request = pb.CreatePasswordResetRequest(
+        key=key, account_id=account_id, client=pb.Client(address="192.0.2.7")
+    )
+    call: Awaitable[pb.CreatePasswordResetResponse] = stubs.administration.CreatePasswordReset(
+        request
+    )
+    return call
+
+
+async def test_without_letters_an_administrator_makes_a_link_for_somebody_else(
+    stubs: Any, refusal: Refusal, clock: Any, rows: Any
+) -> None:
+    ann = (await stubs.register()).sign_in.key
+    bob = await stubs.register("bob@x.test")
+    assert not (await stubs.administration.ListAccounts(pb.ListAccountsRequest(key=ann))).mails
+    # one's own password takes the old one
+    error = await refusal(reset_link(stubs, ann, ann.account_id))
+    assert error.metadata == {"field": "account_id"}
+    error = await refusal(reset_link(stubs, ann, "nobody\0"))
+    assert (error.code, error.reason) == (StatusCode.NOT_FOUND, "ACCOUNT_NOT_FOUND")
+    late = await reset_link(stubs, ann, bob.account.account_id)
+    assert instant(late.expire_time) == clock.time + timedelta(hours=24)
+    made = await reset_link(stubs, ann, bob.account.account_id)
+    assert made.token not in repr(await rows("SELECT * FROM password_resets"))
+    request = pb.ResetPasswordRequest(token=made.token, new_password="another horse")
+    await stubs.accounts.ResetPassword(request)
+    for token in (made.token, late.token):
+        request = pb.ResetPasswordRequest(token=token, new_password="yet another horse")
+        assert (await refusal(stubs.accounts.ResetPassword(request))).reason == (
+            "RESET_TOKEN_INVALID"
+        )
+    assert await stubs.state(bob.sign_in.key) == "SIGN_IN_INVALID"
+    theirs = await stubs.log(
+        (await stubs.sign_in("bob@x.test", password="another horse")).sign_in.key
+    )
+    asked = [each for each in theirs if each.kind == pb.AUDIT_KIND_RESET_REQUESTED]
+    assert [(each.detail, each.client.address) for each in asked] == [
+        ("by an administrator", "")
+    ] * 2
+    own = [each for each in await stubs.log(ann) if each.kind == pb.AUDIT_KIND_RESET_LINK_MADE]
+    assert [each.client.address for each in own] == ["192.0.2.7"] * 2
+
+
+async def test_with_letters_nobody_makes_a_link_for_somebody_else(
+    open_stubs: Any, postbox: Any, refusal: Refusal, rows: Any
+) -> None:
+    async with open_stubs(smtp_url=postbox.url, mail_from="foretick@x.test") as stubs:
+        ann = (await stubs.register()).sign_in.key
+        bob = await stubs.register("bob@x.test")
+        assert (await stubs.administration.ListAccounts(pb.ListAccountsRequest(key=ann))).mails
+        error = await refusal(reset_link(stubs, ann, bob.account.account_id))
+        assert (error.code, error.reason) == (
+            StatusCode.FAILED_PRECONDITION,
+            "RESETS_ARE_MAILED",
+        )
+    assert await rows("SELECT 1 FROM password_resets") == []
+
+
 async def test_one_administrator_is_left_whoever_disables_whom_at_once(
     stubs: Any, refusal: Refusal, rows: Any
 ) -> None:

@@ -19,6 +19,7 @@ from subscription_svc import app
 from subscription_svc.mail import Mailer
 
 Refusal = Callable[[Awaitable[object]], Awaitable[AppError]]
+Logged = Callable[[str], Awaitable[None]]
 NEW = "another horse"
 MAIL = {"mail_from": "Foretick <foretick@x.test>", "public_url": "https://foretick.x.test/"}
 
@@ -150,6 +151,7 @@ async def test_the_answer_waits_for_no_letter_and_trouble_is_logged_without_name
     open_stubs: Any,
     postbox: Any,
     caplog: pytest.LogCaptureFixture,
+    logged: Logged,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(app, "Mailer", lambda server, sender: Mailer(server, sender, seconds=0.5))
@@ -159,11 +161,11 @@ async def test_the_answer_waits_for_no_letter_and_trouble_is_logged_without_name
         await stubs.register()
         postbox.greets = False  # it takes the connection, and says nothing
         await stubs.accounts.RequestPasswordReset(asking())
-        await _logged(caplog, "a letter was not sent: ")
+        await logged("a letter was not sent: ")
         caplog.clear()
         postbox.greets, postbox.refuses = True, True
         await stubs.accounts.RequestPasswordReset(asking())
-        await _logged(caplog, "a letter was not sent: SMTPRecipientsRefused")
+        await logged("a letter was not sent: SMTPRecipientsRefused")
         postbox.refuses = False
         await stubs.accounts.RequestPasswordReset(asking())
         await postbox.letter()
@@ -173,18 +175,12 @@ async def test_the_answer_waits_for_no_letter_and_trouble_is_logged_without_name
 
 
 async def test_a_password_goes_to_no_server_that_cannot_keep_it_to_itself(
-    open_stubs: Any, postbox: Any, caplog: pytest.LogCaptureFixture
+    open_stubs: Any, postbox: Any, logged: Logged
 ) -> None:
     url = postbox.url.replace("//", "//user:secret@")
     async with open_stubs(smtp_url=url, **MAIL) as stubs:
         await stubs.register()
         await stubs.accounts.RequestPasswordReset(asking())
-        await _logged(caplog, "a letter was not sent: ")
+        await logged("a letter was not sent: ")
     assert not [command for command in postbox.commands if command.startswith("AUTH")]
     assert postbox.letters == []
-
-
-async def _logged(caplog: pytest.LogCaptureFixture, text: str) -> None:
-    async with asyncio.timeout(10):
-        while text not in caplog.text:  # noqa: ASYNC110 - a log tells nobody
-            await asyncio.sleep(0)

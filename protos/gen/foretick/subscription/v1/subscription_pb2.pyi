@@ -60,6 +60,8 @@ class _AuditKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditKind.V
     """The account invited somebody."""
     AUDIT_KIND_INVITATION_WITHDRAWN: _AuditKind.ValueType  # 16
     """The account withdrew an invitation."""
+    AUDIT_KIND_RESET_LINK_MADE: _AuditKind.ValueType  # 17
+    """The account made a link that sets the password of another."""
 
 class AuditKind(_AuditKind, metaclass=_AuditKindEnumTypeWrapper):
     """What can be written down about an account."""
@@ -98,6 +100,8 @@ AUDIT_KIND_INVITED: AuditKind.ValueType  # 15
 """The account invited somebody."""
 AUDIT_KIND_INVITATION_WITHDRAWN: AuditKind.ValueType  # 16
 """The account withdrew an invitation."""
+AUDIT_KIND_RESET_LINK_MADE: AuditKind.ValueType  # 17
+"""The account made a link that sets the password of another."""
 Global___AuditKind: _TypeAlias = AuditKind  # noqa: Y015
 
 class _RegistrationMode:
@@ -1606,8 +1610,11 @@ class ListAccountsResponse(_message.Message):
 
     ACCOUNTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    MAILS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """For the next page; empty after the last."""
+    mails: _builtins.bool
+    """Whether links that set a new password are mailed, so that no administrator makes any."""
     @_builtins.property
     def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountSummary]:
         """Accounts."""
@@ -1617,10 +1624,11 @@ class ListAccountsResponse(_message.Message):
         *,
         accounts: _abc.Iterable[Global___AccountSummary] | None = ...,
         next_page_token: _builtins.str = ...,
+        mails: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "mails", b"mails", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1687,6 +1695,68 @@ class SetAccountDisabledResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetAccountDisabledResponse: _TypeAlias = SetAccountDisabledResponse  # noqa: Y015
+
+@_typing.final
+class CreatePasswordResetRequest(_message.Message):
+    """Request of CreatePasswordReset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """Whose password it sets; not the caller's own."""
+    @_builtins.property
+    def key(self) -> Global___SignInKey:
+        """On whose behalf."""
+
+    @_builtins.property
+    def client(self) -> Global___Client:
+        """Where the call comes from."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SignInKey | None = ...,
+        account_id: _builtins.str = ...,
+        client: Global___Client | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "client", b"client", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreatePasswordResetRequest: _TypeAlias = CreatePasswordResetRequest  # noqa: Y015
+
+@_typing.final
+class CreatePasswordResetResponse(_message.Message):
+    """Response of CreatePasswordReset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """What the link must carry; kept nowhere."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends."""
+
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreatePasswordResetResponse: _TypeAlias = CreatePasswordResetResponse  # noqa: Y015
 
 @_typing.final
 class CreateInvitationRequest(_message.Message):

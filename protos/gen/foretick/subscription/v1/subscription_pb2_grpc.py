@@ -836,6 +836,11 @@ class AdministrationServiceStub:
                 request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListInvitationsRequest.SerializeToString,
                 response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListInvitationsResponse.FromString,
                 _registered_method=True)
+        self.CreatePasswordReset = channel.unary_unary(
+                '/foretick.subscription.v1.AdministrationService/CreatePasswordReset',
+                request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreatePasswordResetRequest.SerializeToString,
+                response_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreatePasswordResetResponse.FromString,
+                _registered_method=True)
         self.WithdrawInvitation = channel.unary_unary(
                 '/foretick.subscription.v1.AdministrationService/WithdrawInvitation',
                 request_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.WithdrawInvitationRequest.SerializeToString,
@@ -885,6 +890,18 @@ class AdministrationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreatePasswordReset(self, request, context):
+        """Makes a link that sets the password of somebody else's account; its token is told this once.
+
+        The link is SUBSCRIPTION_PUBLIC_URL/reset-password?token=TOKEN; it works once, within a day.
+
+        Fails with NOT_FOUND and reason ACCOUNT_NOT_FOUND, or with FAILED_PRECONDITION and reason
+        RESETS_ARE_MAILED where the owner can ask for a link themselves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WithdrawInvitation(self, request, context):
         """Withdraws an invitation; one that is gone already is no error.
         """
@@ -914,6 +931,11 @@ def add_AdministrationServiceServicer_to_server(servicer, server):
                     servicer.ListInvitations,
                     request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListInvitationsRequest.FromString,
                     response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListInvitationsResponse.SerializeToString,
+            ),
+            'CreatePasswordReset': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreatePasswordReset,
+                    request_deserializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreatePasswordResetRequest.FromString,
+                    response_serializer=foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreatePasswordResetResponse.SerializeToString,
             ),
             'WithdrawInvitation': grpc.unary_unary_rpc_method_handler(
                     servicer.WithdrawInvitation,
@@ -1032,6 +1054,33 @@ class AdministrationService:
             '/foretick.subscription.v1.AdministrationService/ListInvitations',
             foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListInvitationsRequest.SerializeToString,
             foretick_dot_subscription_dot_v1_dot_subscription__pb2.ListInvitationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreatePasswordReset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foretick.subscription.v1.AdministrationService/CreatePasswordReset',
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreatePasswordResetRequest.SerializeToString,
+            foretick_dot_subscription_dot_v1_dot_subscription__pb2.CreatePasswordResetResponse.FromString,
             options,
             channel_credentials,
             insecure,

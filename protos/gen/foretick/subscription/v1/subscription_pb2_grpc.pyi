@@ -289,6 +289,14 @@ class AdministrationServiceStub:
     """
     ListInvitations: _aio.UnaryUnaryMultiCallable[_subscription_pb2.ListInvitationsRequest, _subscription_pb2.ListInvitationsResponse]
     """Invitations that can still be used, the latest first."""
+    CreatePasswordReset: _aio.UnaryUnaryMultiCallable[_subscription_pb2.CreatePasswordResetRequest, _subscription_pb2.CreatePasswordResetResponse]
+    """Makes a link that sets the password of somebody else's account; its token is told this once.
+
+    The link is SUBSCRIPTION_PUBLIC_URL/reset-password?token=TOKEN; it works once, within a day.
+
+    Fails with NOT_FOUND and reason ACCOUNT_NOT_FOUND, or with FAILED_PRECONDITION and reason
+    RESETS_ARE_MAILED where the owner can ask for a link themselves.
+    """
     WithdrawInvitation: _aio.UnaryUnaryMultiCallable[_subscription_pb2.WithdrawInvitationRequest, _subscription_pb2.WithdrawInvitationResponse]
     """Withdraws an invitation; one that is gone already is no error."""
 
@@ -339,6 +347,20 @@ class AdministrationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_subscription_pb2.ListInvitationsRequest, _abc.Awaitable[_subscription_pb2.ListInvitationsResponse]],
     ) -> _abc.Awaitable[_subscription_pb2.ListInvitationsResponse]:
         """Invitations that can still be used, the latest first."""
+
+    @_abc_1.abstractmethod
+    def CreatePasswordReset(
+        self,
+        request: _subscription_pb2.CreatePasswordResetRequest,
+        context: _aio.ServicerContext[_subscription_pb2.CreatePasswordResetRequest, _abc.Awaitable[_subscription_pb2.CreatePasswordResetResponse]],
+    ) -> _abc.Awaitable[_subscription_pb2.CreatePasswordResetResponse]:
+        """Makes a link that sets the password of somebody else's account; its token is told this once.
+
+        The link is SUBSCRIPTION_PUBLIC_URL/reset-password?token=TOKEN; it works once, within a day.
+
+        Fails with NOT_FOUND and reason ACCOUNT_NOT_FOUND, or with FAILED_PRECONDITION and reason
+        RESETS_ARE_MAILED where the owner can ask for a link themselves.
+        """
 
     @_abc_1.abstractmethod
     def WithdrawInvitation(

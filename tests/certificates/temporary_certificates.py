@@ -1,15 +1,14 @@
-"""A certificate authority for one run of tests, and what it says of Yahoo's host names."""
+"""A certificate authority for one run of tests, and what it says of host names."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-HOSTS = ("yahoo.com", "*.yahoo.com", "finance.yahoo.com", "*.finance.yahoo.com")
 
 
 def _name(common_name: str) -> x509.Name:
@@ -31,8 +30,15 @@ def _certificate(
     )
 
 
-def make_certificates(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """The CA bundle that a client must trust, and the context of a server that it signed for."""
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def make_certificates(folder: Path, *hosts: str) -> tuple[Path, ssl.SSLContext]:
+    """The CA bundle that a client must trust, and the context of a server of these hosts."""
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority = (
         _certificate("Test authority", "Test authority", authority_key)
@@ -45,10 +51,8 @@ def make_certificates(folder: Path) -> tuple[Path, ssl.SSLContext]:
     )
     server_key = ec.generate_private_key(ec.SECP256R1())
     server = (
-        _certificate("finance.yahoo.com", "Test authority", server_key)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(host) for host in HOSTS]), critical=False
-        )
+        _certificate(hosts[0], "Test authority", server_key)
+        .add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
             critical=False,

@@ -63,7 +63,7 @@ class FakeQuotes(FakeHistory, quote_grpc.QuoteServiceServicer):
             kind=quote.MARKET_KIND_DEMO if self.synthetic else quote.MARKET_KIND_CSV,
             display_name=self.market_name,
             synthetic=self.synthetic,
-            notices=["Its clock stands."],
+            notices=["Yahoo offers these prices for personal use only, and they may be delayed."],
         )
         return quote.GetMarketResponse(market=market)
 
@@ -111,7 +111,9 @@ class FakeQuotes(FakeHistory, quote_grpc.QuoteServiceServicer):
                 )
             else:
                 response.missing.add(
-                    symbol=asked, reason="SYMBOL_NOT_FOUND", message=f"There is no symbol {symbol}."
+                    symbol=asked,
+                    reason="SYMBOL_NOT_FOUND",
+                    message=f"{symbol} is not traded on this market.",
                 )
         return response
 

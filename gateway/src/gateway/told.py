@@ -132,6 +132,7 @@ _SENTENCES = (
         "forecast again once it does, or after %(sessions)s sessions."
     ),
     N_("The prices of %(symbol)s did not come in time."),
+    N_("the ledger of %(market)s has no row %(number)s"),
     N_("%(stage)s (model %(number)s of %(count)s)"),
     N_("reading histories"),
     N_("building features"),

@@ -53,7 +53,7 @@ async def test_a_preview_says_it_all_and_stores_nothing(owner: Any, services: An
     assert services.accounts.calls["ImportSubscriptions"] == 0
     if owner.is_program:
         assert answer.content["bad"] == [
-            {"line": 5, "text": "NONE", "message": "There is no symbol NONE."},
+            {"line": 5, "text": "NONE", "message": "NONE is not traded on this market."},
             {"line": 6, "text": "a b, ", "message": "This is not a symbol."},
         ]
         lines = answer.content["lines"]
@@ -69,7 +69,7 @@ async def test_a_preview_says_it_all_and_stores_nothing(owner: Any, services: An
         assert "2 lines can't be imported" in html.unescape(answer.text)
         assert "3 symbols can be imported" in answer.text
         assert cells(answer.text) == [
-            ["5", "NONE", "There is no symbol NONE."],
+            ["5", "NONE", "NONE is not traded on this market."],
             ["6", "a b, ", "This is not a symbol."],
             ["2", "AAPL", "Apple Inc.", "=apples", "new"],
             ["3", "MSFT", "Microsoft Corporation", "", "new"],

@@ -32,7 +32,9 @@ def follows(services: Any) -> list[str]:
 async def test_an_unknown_symbol_is_404_and_asks_what_was_meant(anyone: Any, services: Any) -> None:
     await anyone.register()
     answer = await anyone.post("/subscriptions", symbol="AAPPL")
-    assert_refused(anyone, answer, 404, "SYMBOL_NOT_FOUND", "symbol", "There is no symbol AAPPL.")
+    assert_refused(
+        anyone, answer, 404, "SYMBOL_NOT_FOUND", "symbol", "AAPPL is not traded on this market."
+    )
     if anyone.is_program:
         assert answer.error["suggestions"] == [{"symbol": "AAPL", "name": "Apple Inc."}]
     else:

@@ -79,7 +79,7 @@ async def test_the_historic_keys_and_more(program: Any) -> None:
         "kind": "csv",
         "name": "daily bars of prices.csv",
         "synthetic": False,
-        "notices": ["Its clock stands."],
+        "notices": ["Yahoo offers these prices for personal use only, and they may be delayed."],
         "time": "2019-12-31T21:00:00Z",
     }
     assert answer.content["email"] == "a@example.org"
@@ -102,7 +102,7 @@ async def test_the_page_names_what_a_row_is_made_of(browser: Any) -> None:
         f"+2.1{NBSP}%",
         "250 sessions, backtest",
         "Prices come from daily bars of prices.csv",
-        "Its clock stands.",
+        "Yahoo offers these prices for personal use only, and they may be delayed.",
         "not investment advice",
     ):
         assert words.replace(NBSP, " ") in page.text.replace(NBSP, " "), words

@@ -17,7 +17,7 @@ from gateway.views_lists import chosen
 
 
 async def events(request: web.Request) -> web.StreamResponse:
-    """GET /events, of a ``list`` or the first one: a stream of events for as long as the sign-in holds."""
+    """GET /events: what changes in ``list``, or the first, for as long as the sign-in holds."""
     app = request.app
     if app[SETTINGS].board == "off":
         raise RequestError(404, "NOT_FOUND", "There are no live updates without the board.")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway.known_sign_ins import LONGEST_SECONDS, REMEMBERED, KnownSignIns
-from gateway.model import Account, SignInKey, Subscriptions
+from gateway.model import Account, SignInKey, Subscriptions, Watchlist
 
 NOW = datetime(2020, 1, 2, 12, 0, tzinfo=UTC)
 KEY = SignInKey("ann", "first")
@@ -15,7 +15,7 @@ NEXT_WEEK = NOW + timedelta(days=7)
 
 def lists(account_id: str) -> Subscriptions:
     account = Account(account_id, f"{account_id}@example.org", None, False, None)
-    return Subscriptions(account, ("AAPL",))
+    return Subscriptions(account, (Watchlist("first", "Watchlist"),), ())
 
 
 class Clock:

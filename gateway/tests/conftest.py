@@ -319,4 +319,5 @@ def settings(services: Services, tmp_path: Path) -> GatewaySettings:
 async def client(
     settings: GatewaySettings, aiohttp_client: Callable[..., Awaitable[Client]]
 ) -> Client:
-    return await aiohttp_client(create_app(settings))
+    # As in `running`: who leaves is noticed.
+    return await aiohttp_client(create_app(settings), server_kwargs={"handler_cancellation": True})

@@ -16,6 +16,7 @@ from gateway import (
     views_admin,
     views_import,
     views_lists,
+    views_live,
     views_look,
     views_probe,
     views_record,
@@ -27,12 +28,13 @@ from gateway import (
 from gateway.access import setup_access
 from gateway.account_events import account_events
 from gateway.assets import ASSETS, load_assets, static_file
-from gateway.backends import backends
-from gateway.boarding import boarding
+from gateway.backends import KNOWN_SIGN_INS, backends
+from gateway.boarding import boarding, end_live
 from gateway.csrf import CSRF, CsrfTokens, refuse_forged
 from gateway.forms import MAX_BODY_BYTES
 from gateway.keeping import PARTS, KeptParts
 from gateway.key_files import csrf_key, session_keys
+from gateway.known_sign_ins import KnownSignIns
 from gateway.middlewares import (
     REQUEST_LOG,
     RequestLog,
@@ -86,7 +88,9 @@ def create_app(settings: GatewaySettings) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app[PARTS] = KeptParts(MOST_PARTS)
     app[OPEN_STREAMS] = OpenStreams()
+    app[KNOWN_SIGN_INS] = KnownSignIns()
     app.cleanup_ctx.extend([backends, boarding, account_events])
+    app.on_shutdown.append(end_live)
     _add_routes(app)
     return app
 
@@ -147,6 +151,7 @@ def _add_routes(app: web.Application) -> None:
             web.get("/track-record", views_record.track_record),
             web.get("/track-record/words", views_record.words),
             web.get("/ledger/{number:[0-9]{1,18}}", views_record.ledger_entry),
+            web.get("/events", views_live.events),
             web.get("/healthz", views_probe.healthz),
             web.get("/readyz", views_probe.readyz),
             web.get("/static/{name}", static_file),
@@ -168,6 +173,8 @@ async def running(
         access_log=None,  # it halves what the gateway can serve
         max_line_size=MAX_LINE_BYTES,
         shutdown_timeout=DRAIN_SECONDS,
+        # Who leaves an open page is noticed at once.
+        handler_cancellation=True,
     )
     await runner.setup()
     try:

@@ -28,6 +28,7 @@ from gateway.calls import (
     watched,
 )
 from gateway.coalescing import Coalesced
+from gateway.known_sign_ins import KnownSignIns
 from gateway.lists import LISTS, Lists
 from gateway.model import (
     PREDICTION,
@@ -54,7 +55,10 @@ MOST_KEYS = 200  # that the contract takes at once
 class Backends:
     """The three services. Every call raises `RequestError` where it fails."""
 
-    def __init__(self, *, subscription: Channel, quote: Channel, prediction: Channel) -> None:
+    def __init__(
+        self, known: KnownSignIns, *, subscription: Channel, quote: Channel, prediction: Channel
+    ) -> None:
+        self._known = known
         self._subscriptions = SubscriptionServiceStub(subscription)
         self._quotes = QuoteServiceStub(quote)
         self._predictions = PredictionServiceStub(prediction)
@@ -66,18 +70,26 @@ class Backends:
         self._lists = Coalesced(self._subscription_lists, MOST_KEYS)
         self._market: Market | None = None
 
-    async def subscriptions(self, key: SignInKey) -> Subscriptions:
-        """List what the account follows; raises `SignedOutError` where the sign-in has ended."""
+    async def subscriptions(self, key: SignInKey, *, fresh: bool = True) -> Subscriptions:
+        """List what the account follows; raises `SignedOutError` where the sign-in has ended.
+
+        Unless it must be ``fresh``, what was answered lately will do: see known_sign_ins.py.
+        """
+        if not fresh and (known := self._known.get(key)):
+            return known
+        moment = self._known.moment
         answer = await self._lists.get(key)
         if answer.error_reason == "SIGN_IN_INVALID":
             raise SignedOutError
         if answer.error_reason:
             raise internal_error(SUBSCRIPTION)
-        return answers.subscriptions(answer)
+        found = answers.subscriptions(answer)
+        self._known.keep(key, found, instant(answer.expire_time), moment)
+        return found
 
-    async def account(self, key: SignInKey) -> Account:
+    async def account(self, key: SignInKey, *, fresh: bool = True) -> Account:
         """Get the account of a sign-in; raises `SignedOutError` where it has ended."""
-        return (await self.subscriptions(key)).account
+        return (await self.subscriptions(key, fresh=fresh)).account
 
     async def _subscription_lists(
         self, keys: Sequence[SignInKey]
@@ -162,6 +174,7 @@ class Backends:
 
 
 BACKENDS = web.AppKey("backends", Backends)
+KNOWN_SIGN_INS = web.AppKey("known_sign_ins", KnownSignIns)
 
 
 async def backends(app: web.Application) -> AsyncIterator[None]:
@@ -186,7 +199,7 @@ async def backends(app: web.Application) -> AsyncIterator[None]:
         app[ADMINISTRATION] = Administration(channels.pop("administration"))
         app[RECORDS] = Records(quote=channels["quote"], prediction=channels["prediction"])
         app[LISTS] = Lists(channels["subscription"])
-        app[BACKENDS] = Backends(**channels)
+        app[BACKENDS] = Backends(app[KNOWN_SIGN_INS], **channels)
         yield
 
 

@@ -91,12 +91,12 @@ class Board:
                 want(fresh)
         return found
 
-    async def answered(self, entries: Sequence[Entry], seconds: float) -> None:
-        """Wait until every entry has its answers, but no longer than ``seconds``."""
+    async def answered(self, entries: Sequence[Entry], give_up: float) -> None:
+        """Wait until every entry has its answers, but not beyond ``give_up``."""
         if not any(map(self.is_pending, entries)):
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(give_up - self._monotonic()):
                 while any(map(self.is_pending, entries)):
                     await self._told.wait()
 

@@ -5,13 +5,16 @@ import hashlib
 import hmac
 import re
 import secrets
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.access import require_sign_in
+from gateway.backends import KNOWN_SIGN_INS
 from gateway.forms import read_form
+from gateway.model import SignInKey
 from gateway.problems import RequestError
 from gateway.visitors import VISITOR, Visitor, cookie_name
 
@@ -21,6 +24,8 @@ FLOW_SECONDS = 3600
 FLOW_PATHS = ("/login", "/register", "/forgot", "/reset-password")
 # They change nothing but how this browser shows pages, for anybody, so they need no token.
 OPEN_PATHS = ("/look",)
+WROTE_COOKIE = "foretick_wrote"
+WROTE_SECONDS = 3
 _FLOW_ID = re.compile(r"[0-9a-f]{32}")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -30,8 +35,10 @@ class CsrfTokens:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        # Every page of a sign-in has the same.
+        self.of_sign_in = lru_cache(maxsize=4096)(self._of_sign_in)
 
-    def of_sign_in(self, sign_in_id: str) -> str:
+    def _of_sign_in(self, sign_in_id: str) -> str:
         """Return the token for the forms of a sign-in."""
         return self._token(f"sign-in:{sign_in_id}")
 
@@ -85,7 +92,26 @@ async def refuse_forged(request: web.Request, handler: Handler) -> web.StreamRes
             "Open the page again and send the form from there."
         )
         raise RequestError(403, "CSRF_TOKEN_WRONG", message, "csrf_token")
-    return await handler(request)
+    if request.path in FLOW_PATHS:
+        return await handler(request)
+    return await _written(request, handler, await require_sign_in(request))
+
+
+async def _written(request: web.Request, handler: Handler, key: SignInKey) -> web.StreamResponse:
+    """Let a request write, and let its sender read at once what it wrote."""
+    try:
+        response = await handler(request)
+    finally:
+        request.app[KNOWN_SIGN_INS].drop(key.account_id)
+    # Other gateway processes hear of it within a moment.
+    name = cookie_name(request, WROTE_COOKIE)
+    response.set_cookie(name, "1", max_age=WROTE_SECONDS, httponly=True, samesite="Lax")
+    return response
+
+
+def has_just_written(request: web.Request) -> bool:
+    """Tell whether the sender has written something that this process may not have heard of."""
+    return cookie_name(request, WROTE_COOKIE) in request.cookies
 
 
 def _refuse_other_sites(request: web.Request) -> None:

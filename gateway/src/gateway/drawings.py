@@ -1,20 +1,20 @@
 """Geometry of what rows draw: band bars on a scale that the list shares, and sparklines."""
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 
 # Ends of the scale that read well, in percent; app.css has a rule for each.
 SCALE_ENDS = (0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100, 200, 500, 1000)
-SPARK_WIDTH, SPARK_HEIGHT = 100, 20
+SPARK_HEIGHT = 20
 
 
-def scale_end(reaches: Iterable[float]) -> float:
+def scale_end(widest: float) -> float:
     """Return the end of the shared scale, which runs from -end to +end, in percent moves.
 
-    ``reaches`` are the largest moves of the rows, in percent. The scale is symmetric, so that "no
-    change" stands at one place in all rows; what moves more than the last end is cut off.
+    ``widest`` is how far the widest band reaches. The scale is symmetric, so that "no change"
+    stands at one place in all rows; what moves more than the last end is cut off.
     """
-    widest = max(reaches, default=0.0)
-    return next((end for end in SCALE_ENDS if end >= widest), SCALE_ENDS[-1])
+    return SCALE_ENDS[min(bisect_left(SCALE_ENDS, widest), len(SCALE_ENDS) - 1)]
 
 
 def reach(band_moves: tuple[float, float] | None) -> float:
@@ -30,13 +30,13 @@ def drawn_move(move: float) -> float:
 def sparkline(closes: Sequence[float]) -> str:
     """Return the points of a line through ``closes``, oldest first; empty for fewer than two.
 
-    The lowest close stands at the foot of a drawing of `SPARK_WIDTH` by `SPARK_HEIGHT`, the highest
-    at its head.
+    A session is one unit wide. The lowest close stands at the foot of a drawing that is
+    `SPARK_HEIGHT` high, the highest at its head.
     """
     if len(closes) < 2:
         return ""
-    low, high = min(closes), max(closes)
-    step, height = SPARK_WIDTH / (len(closes) - 1), SPARK_HEIGHT / ((high - low) or 1.0)
+    high = max(closes)
+    height = SPARK_HEIGHT / ((high - min(closes)) or 1.0)
     return " ".join(
-        f"{number * step:.1f},{(high - close) * height:.1f}" for number, close in enumerate(closes)
+        f"{number},{(high - close) * height:.1f}" for number, close in enumerate(closes)
     )

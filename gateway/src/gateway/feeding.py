@@ -70,7 +70,7 @@ class Feed(Generic[A]):
             while True:
                 await asyncio.sleep(TIDY_SECONDS)
                 self.board.forget_unseen()
-                self._tidy()
+                self.tidy()
         finally:
             for shard in list(self._shards):
                 self._end(shard)
@@ -148,7 +148,8 @@ class Feed(Generic[A]):
                 replaces.append(shard)
         self._replace(replaces, list(merged))
 
-    def _tidy(self) -> None:
+    def tidy(self) -> None:
+        """Let go of streams most of whose symbols the board has let go of."""
         for shard in list(self._shards):
             wanted = [symbol for symbol in shard.symbols if symbol in self.board.entries]
             if shard.is_ready and 2 * len(wanted) <= len(shard.symbols):

@@ -2,9 +2,10 @@
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Generic, TypeVar
 
 import jinja2
 from markupsafe import Markup
@@ -15,11 +16,16 @@ from gateway.languages import spoken
 from gateway.model import Market
 from gateway.watchlist import Row
 
+M = TypeVar("M")
+
 # Cells of a row, from left to right.
 CELLS = ("name", "spark", "price", "change", "band", "move", "score")
 KEPT_SHELLS = 512
 KEPT_PIECES = 64
+KEPT_LISTS = 4096
 KEPT_TAILS = 4096
+# A list that is shown again and again is so often noted as looked at.
+LOOK_SECONDS = 30.0
 # Stands in a shell where a piece goes; nobody can guess it, so nobody can write it.
 _SEAM = secrets.token_hex(16)
 
@@ -35,14 +41,37 @@ class Drawn:
     is_pending: bool
 
 
-class Kept:
+@dataclass(slots=True)
+class Shown:
+    """A list as pages show it, as of a state of the board."""
+
+    tails: list[bytes]
+    entries: list[Entry] = field(default_factory=list)
+    looked: float = 0.0
+    number: int = -1
+    """Of the board's change up to which the rest is true; -1 for none."""
+    rows: list[bytes] = field(default_factory=list)
+    """Each row before its tail."""
+    reach: float = 0.0
+    is_pending: bool = False
+
+    def set_rows(self, drawn: Sequence[Drawn]) -> None:
+        """Take over what was drawn of each entry."""
+        self.rows = [
+            part for each, tail in zip(drawn, self.tails, strict=True) for part in (each.row, tail)
+        ]
+        self.reach = max((each.reach for each in drawn), default=0.0)
+        self.is_pending = any(each.is_pending for each in drawn)
+
+
+class Kept(Generic[M]):
     """What was made for a key, for as many keys as ``most``; the last ones that were asked for."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._kept: OrderedDict[Hashable, Sequence[bytes]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, M] = OrderedDict()
 
-    def get(self, key: Hashable, make: Callable[[], Sequence[bytes]]) -> Sequence[bytes]:
+    def get(self, key: Hashable, make: Callable[[], M]) -> M:
         """What is kept for a key, or is made now."""
         found = self._kept.get(key)
         if found is None:
@@ -64,9 +93,10 @@ class Fragments:
         self._row_start, self._own_cell = row.row_start, row.own_cell  # type: ignore[attr-defined]
         self._market, self._notices = around.market_line, around.notices  # type: ignore[attr-defined]
         self._environment = environment
-        self._shells = Kept(KEPT_SHELLS if keeps else 0)
-        self._pieces = Kept(KEPT_PIECES if keeps else 0)
-        self._tails = Kept(KEPT_TAILS if keeps else 0)
+        self._shells = Kept[Sequence[bytes]](KEPT_SHELLS if keeps else 0)
+        self._pieces = Kept[bytes](KEPT_PIECES if keeps else 0)
+        self._shown = Kept[Shown](KEPT_LISTS)
+        self._tails = Kept[bytes](KEPT_TAILS if keeps else 0)
 
     def draw(self, row: Row) -> Drawn:
         """Render a row."""
@@ -86,12 +116,35 @@ class Fragments:
     def tail(self, symbol: str, note: str) -> bytes:
         """The cell of a row with its owner's note, and what its owner can do."""
         key = spoken().code, symbol, note
-        return self._tails.get(key, lambda: [_line(self._own_cell(symbol, note))])[0]
+        return self._tails.get(key, lambda: _line(self._own_cell(symbol, note)))
+
+    def shown(self, board: Board, notes: tuple[tuple[str, str], ...], now: float) -> Shown:
+        """A list of the board, looked at: its symbols with the owner's notes.
+
+        ``now`` is in seconds of the board's own clock.
+        """
+        key = spoken().code, notes
+        shown = self._shown.get(key, lambda: self._looked(board, notes, now))
+        if now - shown.looked > LOOK_SECONDS:
+            shown.entries, shown.looked, shown.number = board.look(dict(notes)), now, -1
+        return shown
+
+    def _looked(self, board: Board, notes: tuple[tuple[str, str], ...], now: float) -> Shown:
+        tails = [self.tail(symbol, note) for symbol, note in notes]
+        return Shown(tails, board.look(dict(notes)), now)
+
+    def bring_up(self, board: Board, shown: Shown) -> None:
+        """Bring a list up to the board's state."""
+        if shown.number == board.number:
+            return
+        if any(entry.changed > shown.number for entry in shown.entries):
+            shown.set_rows([self.drawn(board, entry) for entry in shown.entries])
+        shown.number = board.number
 
     def market(self, market: Market | None, time: datetime | None, pace: float) -> bytes:
         """Where prices come from, and what time it is there."""
         key = spoken().code, market, time, pace
-        return self._pieces.get(key, lambda: [_line(self._market(market, time, pace))])[0]
+        return self._pieces.get(key, lambda: _line(self._market(market, time, pace)))
 
     def notices(self, around: Surroundings) -> bytes:
         """What is not as it should be, since when, and what is under way."""
@@ -104,9 +157,11 @@ class Fragments:
             around.training,
         )
         key = spoken().code, *told
-        return self._pieces.get(key, lambda: [_line(self._notices(*told))])[0]
+        return self._pieces.get(key, lambda: _line(self._notices(*told)))
 
-    def page(self, template: str, pieces: dict[str, bytes], **context: Hashable) -> bytes:
+    def page(
+        self, template: str, pieces: dict[str, Sequence[bytes]], context: dict[str, Hashable]
+    ) -> bytes:
         """Render a page with ``pieces`` put where it names them, in their order.
 
         What surrounds them is kept: the same context always makes the same.
@@ -118,11 +173,12 @@ class Fragments:
             shell = self._shells.get(key, lambda: self._shell(template, pieces, context))
         woven = [shell[0]]
         for piece, text in zip(pieces.values(), shell[1:], strict=True):
-            woven += piece, text
+            woven += piece
+            woven.append(text)
         return b"".join(woven)
 
     def _shell(
-        self, template: str, pieces: dict[str, bytes], context: dict[str, Hashable]
+        self, template: str, pieces: Iterable[str], context: dict[str, Hashable]
     ) -> Sequence[bytes]:
         seams = {name: Markup(_SEAM) for name in pieces}  # noqa: S704 - hexadecimal digits
         text = self._environment.get_template(template).render(**context, **seams)

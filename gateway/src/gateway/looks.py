@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 # By the field of the form: the plain cookie that keeps it, and what it can be, the default first.
 LOOKS = {
@@ -20,8 +21,12 @@ class Look:
 
 def look_of(cookies: Mapping[str, str]) -> Look:
     """Read the look from a request's cookies; what is none of the choices is the default."""
+    return _look(*(cookies.get(cookie, "") for cookie, _ in LOOKS.values()))
+
+
+@lru_cache(maxsize=64)
+def _look(*values: str) -> Look:
     chosen = {}
-    for field, (cookie, choices) in LOOKS.items():
-        value = cookies.get(cookie, "")
+    for (field, (_, choices)), value in zip(LOOKS.items(), values, strict=True):
         chosen[field] = value if value in choices else choices[0]
     return Look(**chosen)

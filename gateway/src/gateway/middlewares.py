@@ -1,8 +1,9 @@
 """What happens around every request: id, log line, security headers, errors."""
 
+import asyncio
 import logging
+import secrets
 import time
-import uuid
 from dataclasses import replace
 
 from aiohttp import web
@@ -36,6 +37,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_LEFT = 499  # what is noted where the visitor has gone before the answer
 _HSTS = "max-age=31536000"
 _RETRY_AFTER_SECONDS = "5"
 
@@ -88,7 +90,7 @@ def tell_malformed_briefly(record: logging.LogRecord) -> bool:
 @web.middleware
 async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id, which calls to the services carry on; log it, and every fault."""
-    request_id.set(uuid.uuid4().hex)
+    request_id.set(secrets.token_hex(16))
     chosen = request.cookies.get(LANGUAGE_COOKIE, "")
     speak(preferred(chosen, request.headers.get("Accept-Language", "")))
     started = time.perf_counter()
@@ -99,6 +101,9 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
         status = response.status
     except web.HTTPException as error:
         status = error.status
+        raise
+    except asyncio.CancelledError:
+        status = _LEFT
         raise
     except Exception:  # noqa: BLE001 - logged whole; the page says no more than the request id
         _log.exception("%s failed", request.method)
@@ -113,11 +118,13 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
 async def meet_visitor(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Find out who visits, and by TLS or not; who came by TLS is given cookies for TLS only."""
     settings = request.app[SETTINGS]
-    try:
-        visitor = visitor_of(request, settings.trusted_proxies)
-    except RequestError as error:
-        return error_page(request, error)
-    request[VISITOR] = replace(visitor, scheme="https") if settings.secure_cookies else visitor
+    if settings.trusted_proxies:
+        try:
+            request[VISITOR] = visitor_of(request, settings.trusted_proxies)
+        except RequestError as error:
+            return error_page(request, error)
+    if settings.secure_cookies:
+        request[VISITOR] = replace(request[VISITOR], scheme="https")
     response = await handler(request)
     if is_tls(request):
         for cookie in response.cookies.values():
@@ -147,8 +154,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Put the security headers and the request id on a response that is about to be sent."""
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
+    response.headers.extend(SECURITY_HEADERS)  # nobody else sets any of them
     if is_tls(request):
         response.headers["Strict-Transport-Security"] = _HSTS
     if response.status in (429, 503):

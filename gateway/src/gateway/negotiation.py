@@ -1,10 +1,12 @@
 """Which of HTML and JSON an Accept header asks for."""
 
 import re
+from functools import lru_cache
 
 _Q_VALUE = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 
 
+@lru_cache(maxsize=256)
 def prefers_json(accept: str) -> bool:
     """Tell whether JSON serves ``accept`` better than HTML (RFC 9110, section 12.5.1).
 

@@ -133,8 +133,7 @@ def html_bytes(
     response = web.Response(
         body=body,
         status=error.status if error else 200,
-        content_type="text/html",
-        charset="utf-8",
+        headers={"Content-Type": "text/html; charset=utf-8"},
         zlib_executor_size=1024,
     )
     if TAKES_GZIP.search(request.headers.get("Accept-Encoding", "")):

@@ -34,20 +34,36 @@ class Poll:
         self._turned = asyncio.Event()
         self._clock: tuple[float, datetime] | None = None
         self._told = Surroundings()
+        self._kept: tuple[object, Surroundings] | None = None
         self.listeners: list[Callable[[], None]] = []
 
-    async def look(self, seconds: float) -> Surroundings:
-        """What is known, after at most ``seconds`` where nothing is known yet."""
+    async def look(self, give_up: float) -> None:
+        """Keep asking for a while; where nothing is known yet, wait, but not beyond ``give_up``."""
         self._seen = self._monotonic()
         self._looked.set()
         if not self._answered.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._answered.wait(), seconds)
-        return self.known
+                await asyncio.wait_for(self._answered.wait(), give_up - self._seen)
 
     @property
     def known(self) -> Surroundings:
         """What is known now; streams know best whether a service can be heard."""
+        board = self._board
+        quotes, forecasts = board.quotes, board.forecasts
+        of = (
+            id(self._told),
+            board.market_time,
+            quotes.market_id,
+            quotes.reason,
+            forecasts.market_id,
+            forecasts.reason,
+            bool(board.entries),
+        )
+        if self._kept is None or self._kept[0] != of:
+            self._kept = of, self._known()
+        return self._kept[1]
+
+    def _known(self) -> Surroundings:
         board = self._board
         quotes, forecasts = board.quotes, board.forecasts
         market = self._told.market

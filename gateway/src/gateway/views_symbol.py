@@ -1,6 +1,7 @@
 """The symbol page: what may come, why, what was said before, and what it was worth."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -159,9 +160,10 @@ async def _priced(app: web.Application, symbol: str) -> Priced:
     board, is_on = app[BOARD], app[SETTINGS].board == "on"
     if is_on and symbol in board.entries:
         entries = board.look([symbol])
-        around = await app[POLL].look(PATIENCE_SECONDS)
-        await board.answered(entries, PATIENCE_SECONDS)
-        row = board.row(entries[0])
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        await app[POLL].look(give_up)
+        await board.answered(entries, give_up)
+        around, row = app[POLL].known, board.row(entries[0])
         reason = row.price_reason or around.price_reason
         return Priced(row.quote, reason, board.quotes.market_id, around.market, around.market_time)
     backends = app[BACKENDS]

@@ -2,21 +2,21 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
 from gateway.access import require_sign_in
 from gateway.arranging import Arrangement, arranged, arrangement
 from gateway.backends import BACKENDS, Backends
-from gateway.board import Board, Entry
 from gateway.boarding import BOARD, FRAGMENTS, POLL
-from gateway.csrf import CSRF
+from gateway.csrf import CSRF, has_just_written
 from gateway.drawings import scale_end
 from gateway.forms import query_text, read_form
-from gateway.fragments import Drawn
+from gateway.fragments import Drawn, Fragments, Shown
 from gateway.gathering import Surroundings, gather, similar
 from gateway.lists import LISTS
-from gateway.model import Quotes, SignInKey, Subscriptions, Watchlist
+from gateway.model import Quotes, SignInKey, Subscription, Subscriptions, Watchlist
 from gateway.pages import frame, html_bytes, json_page, see_other, wants_json
 from gateway.problems import RequestError, SignedOutError
 from gateway.settings import SETTINGS
@@ -30,6 +30,7 @@ from gateway.watchlist import (
     training_json,
 )
 
+AS_IT_IS = Arrangement()
 ADDING_SECONDS = 6.0
 PENDING_PAUSE_SECONDS = 0.1
 # What has not come by then is pending on a page, and comes later.
@@ -132,69 +133,80 @@ async def _watchlist(
     entered: str = "",
 ) -> web.Response:
     app = request.app
-    subscriptions = await app[BACKENDS].subscriptions(key)
+    fresh = has_just_written(request)
+    subscriptions = await app[BACKENDS].subscriptions(key, fresh=fresh)
     watchlist = chosen(subscriptions, list_id)
     inside = subscriptions.of(watchlist)
-    symbols = tuple(each.symbol for each in inside)
     token = app[CSRF].of_sign_in(key.sign_in_id)
     if wants_json(request):
-        around, rows = await _for_programs(app, symbols)
+        around, rows = await _for_programs(app, tuple(each.symbol for each in inside))
         return _as_json(subscriptions, watchlist, around, rows, token)
     order = arrangement(query_text(request, "sort"), query_text(request, "filter"))
-    around, drawn, since = await _for_people(app, symbols, order)
+    around, shown, since = await _for_people(app, inside, order)
     fragments = app[FRAGMENTS]
-    pieces = {
-        "market": fragments.market(around.market, around.market_time, around.pace),
-        "notices": fragments.notices(around),
-        "since": since.encode(),
+    pieces: dict[str, Sequence[bytes]] = {
+        "market": (fragments.market(around.market, around.market_time, around.pace),),
+        "notices": (fragments.notices(around),),
+        "since": (since.encode(),),
     }
-    if drawn:
-        notes = {each.symbol: each.note for each in inside}
-        pieces["rows"] = b"".join(
-            part
-            for symbol, row in drawn.items()
-            for part in (row.row, fragments.tail(symbol, notes[symbol]))
-        )
-    body = fragments.page(
-        "subscription.html",
-        pieces,
-        **{
-            **frame(request),
-            "email": subscriptions.account.email,
-            "account": subscriptions.account,
-            "csrf_token": token,
-            "lists": subscriptions.lists,
-            "watchlist": watchlist,
-            "undo": undo_offer(request, key),
-            "order": order,
-            "is_empty": not symbols,
-            "has_rows": bool(drawn),
-            "is_pending": any(row.is_pending for row in drawn.values()),
-            "scale_end": scale_end(row.reach for row in drawn.values()),
-            "prices_down": around.price_reason is not None,
-            "forecasts_down": around.forecast_reason is not None,
-            "offered": () if symbols else around.offered,
-            "error": error,
-            "entered": entered,
-        },
-    )
-    return html_bytes(request, body, error)
+    if shown.rows:
+        pieces["rows"] = shown.rows
+    context = {
+        **frame(request),
+        "email": subscriptions.account.email,
+        "account": subscriptions.account,
+        "csrf_token": token,
+        "lists": subscriptions.lists,
+        "watchlist": watchlist,
+        "undo": undo_offer(request, key),
+        "order": order,
+        "is_empty": not inside,
+        "has_rows": bool(shown.rows),
+        "is_pending": shown.is_pending,
+        "scale_end": scale_end(shown.reach),
+        "prices_down": around.price_reason is not None,
+        "forecasts_down": around.forecast_reason is not None,
+        "offered": () if inside else around.offered,
+        "error": error,
+        "entered": entered,
+    }
+    return html_bytes(request, fragments.page("subscription.html", pieces, context), error)
 
 
 async def _for_people(
-    app: web.Application, symbols: tuple[str, ...], order: Arrangement
-) -> tuple[Surroundings, dict[str, Drawn], str]:
+    app: web.Application, inside: Sequence[Subscription], order: Arrangement
+) -> tuple[Surroundings, Shown, str]:
     """What a page shows at once, in its order, and which state of the board it is."""
-    fragments = app[FRAGMENTS]
+    fragments, board = app[FRAGMENTS], app[BOARD]
     if app[SETTINGS].board == "off":
-        around, rows = await gather(app[BACKENDS], symbols)
-        return around, {row.symbol: fragments.draw(row) for row in arranged(rows, order)}, ""
-    board, entries = await _on_board(app, symbols, PAGE_PATIENCE_SECONDS)
-    drawn = {entry.symbol: fragments.drawn(board, entry) for entry in entries}
-    if order != Arrangement():
-        rows = arranged([board.row(entry) for entry in entries], order)
-        drawn = {row.symbol: drawn[row.symbol] for row in rows}
-    return app[POLL].known, drawn, board.token
+        around, rows = await gather(app[BACKENDS], tuple(each.symbol for each in inside))
+        return around, _drawn(fragments, inside, arranged(rows, order), fragments.draw), ""
+    now = time.monotonic()
+    shown = fragments.shown(board, tuple((each.symbol, each.note) for each in inside), now)
+    if shown.number != board.number or shown.is_pending:
+        await board.answered(shown.entries, now + PAGE_PATIENCE_SECONDS)
+    await app[POLL].look(now + PAGE_PATIENCE_SECONDS)
+    if order == AS_IT_IS:
+        fragments.bring_up(board, shown)
+    else:
+        rows = arranged([board.row(entry) for entry in shown.entries], order)
+        shown = _drawn(
+            fragments, inside, rows, lambda row: fragments.drawn(board, board.entries[row.symbol])
+        )
+    return app[POLL].known, shown, board.token
+
+
+def _drawn(
+    fragments: Fragments,
+    inside: Sequence[Subscription],
+    rows: Sequence[Row],
+    draw: Callable[[Row], Drawn],
+) -> Shown:
+    """Some rows of a list, in an order of their own."""
+    notes = {each.symbol: each.note for each in inside}
+    shown = Shown([fragments.tail(row.symbol, notes[row.symbol]) for row in rows])
+    shown.set_rows([draw(row) for row in rows])
+    return shown
 
 
 async def _for_programs(
@@ -203,19 +215,12 @@ async def _for_programs(
     """What programs get, which have no live updates and so wait longer."""
     if app[SETTINGS].board == "off":
         return await gather(app[BACKENDS], symbols)
-    board, entries = await _on_board(app, symbols, PROGRAM_PATIENCE_SECONDS)
-    return app[POLL].known, board.rows_for_programs(entries)
-
-
-async def _on_board(
-    app: web.Application, symbols: tuple[str, ...], patience: float
-) -> tuple[Board, list[Entry]]:
     board = app[BOARD]
     entries = board.look(symbols)
-    give_up = time.monotonic() + patience
-    await app[POLL].look(patience)
-    await board.answered(entries, max(give_up - time.monotonic(), 0))
-    return board, entries
+    give_up = time.monotonic() + PROGRAM_PATIENCE_SECONDS
+    await app[POLL].look(give_up)
+    await board.answered(entries, give_up)
+    return app[POLL].known, board.rows_for_programs(entries)
 
 
 def _as_json(

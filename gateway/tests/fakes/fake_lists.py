@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from grpc import StatusCode
@@ -246,6 +246,7 @@ class FakeLists(Fake, pb_grpc.SubscriptionServiceServicer):
                 continue
             answer.email = email
             answer.account.CopyFrom(self.account(email))
+            answer.expire_time.CopyFrom(timestamp(datetime.now(UTC) + timedelta(days=7)))
             for list_id in self.lists_of(email):
                 answer.watchlists.append(self._watchlist(email, list_id))
                 for symbol in self.symbols(email, list_id):

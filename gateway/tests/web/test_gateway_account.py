@@ -101,11 +101,12 @@ async def test_a_sign_in_that_the_service_has_ended_is_forgotten(
 ) -> None:
     await anyone.register()
     services.accounts.sign_ins.clear()
-    answer = await anyone.get("/subscribeList")
+    answer = await anyone.get("/account/devices")
     if anyone.is_program:
         assert (answer.status, answer.error["reason"]) == (401, "SIGN_IN_REQUIRED")
     else:
-        assert (answer.status, answer.headers["Location"]) == (303, "/login")
+        leads_to = "/login?next=%2Faccount%2Fdevices"
+        assert (answer.status, answer.headers["Location"]) == (303, leads_to)
     assert cookie(answer, SIGN_IN).value == ""
     assert (await anyone.get("/login")).status == 200
 
@@ -149,7 +150,7 @@ async def test_signing_out_while_the_service_is_down_forgets_the_cookie_at_least
 async def test_the_request_id_reaches_the_services(program: Any, services: Any) -> None:
     await program.register()
     services.accounts.request_ids.clear()
-    answer = await program.get("/subscribeList")
+    answer = await program.get("/account/devices")
     assert services.accounts.request_ids == {answer.headers["X-Request-ID"]}
 
 

@@ -148,7 +148,6 @@ async def test_a_first_fetch_is_told_with_a_progress_bar(
 
     await eventually(is_told)
     assert "41 of 150 instruments" in (await browser.get("/subscribeList")).text
-    await program.open("/login")
     services.quotes.progress = services.quotes.fetched(148, 2, 150)
 
     async def is_over() -> bool:

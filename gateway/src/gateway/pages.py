@@ -2,23 +2,20 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import aiohttp_jinja2
 import jinja2
 from aiohttp import web
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from foretick_rpc.logs import request_id
 from gateway import record_wording, wording
 from gateway.assets import ASSETS, TAKES_GZIP, asset_url
 from gateway.drawings import drawn_move
-from gateway.keeping import PARTS
 from gateway.languages import N_, _, languages, ngettext, spoken
 from gateway.looks import look_of
-from gateway.model import Account
 from gateway.negotiation import prefers_json
 from gateway.problems import RequestError
 from gateway.record_model import percent_of
@@ -149,40 +146,6 @@ def _retried(response: web.Response, error: RequestError | None) -> web.Response
     if error is not None and error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     return response
-
-
-# Private characters that no text of ours has; they stand for what a page says to one person alone.
-_EMAIL, _TOKEN = "\ue000email\ue000", "\ue000token\ue000"
-
-
-def shared_page(  # noqa: PLR0913 - all by name
-    request: web.Request,
-    template: str,
-    *,
-    made_of: tuple[object, ...],
-    context: Callable[[], dict[str, Any]],
-    account: Account | None,
-    csrf_token: str | None,
-) -> web.Response:
-    """Answer with a page that is rendered once for all who see the same.
-
-    It is rendered anew where something in ``made_of`` is another object, or another text; then
-    ``context`` is called. Address and token are put in for each person.
-    """
-    around = frame(request)
-    administers = account is not None and account.administrator
-    key = (template, request.path_qs, spoken().code, around["look"], account is None, administers)
-
-    def render() -> Markup:
-        if account is not None:
-            person = replace(account, account_id="", email=_EMAIL)
-            around.update(email=_EMAIL, account=person, csrf_token=_TOKEN)
-        return part(request, template, **around, **context())
-
-    page: str = request.app[PARTS].get(key, made_of, render)
-    if account is not None:
-        page = page.replace(_EMAIL, str(escape(account.email))).replace(_TOKEN, csrf_token or "")
-    return html_bytes(request, page.encode())
 
 
 def part(request: web.Request, template: str, **context: Any) -> Markup:

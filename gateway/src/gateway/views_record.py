@@ -15,7 +15,7 @@ from gateway.gathering import attempt
 from gateway.keeping import PARTS
 from gateway.languages import spoken
 from gateway.model import Account, Market, Reason
-from gateway.pages import html_page, json_page, part, shared_page, wants_json
+from gateway.pages import html_page, json_page, part, wants_json
 from gateway.problems import SignedOutError
 from gateway.record_json import (
     entries_json,
@@ -28,6 +28,7 @@ from gateway.record_json import (
 from gateway.record_model import Entries, SymbolRecord
 from gateway.records import BASES, HORIZONS, RECORDS, Standing
 from gateway.settings import SETTINGS
+from gateway.shared_pages import shared_page
 from gateway.views_symbol import asked_horizon
 from gateway.watchlist import market_json
 

@@ -18,13 +18,14 @@ from gateway.gathering import attempt, similar
 from gateway.keeping import PARTS
 from gateway.languages import _, spoken
 from gateway.model import Forecast, Market, Quote, Reason, SignInKey, Subscriptions
-from gateway.pages import json_page, part, shared_page, wants_json
+from gateway.pages import json_page, part, wants_json
 from gateway.problems import RequestError
 from gateway.record_json import entries_json, failure_json, history_json, outlook_json, quote_json
 from gateway.record_model import Entries, Explanation, History, Interval, Outlook
 from gateway.record_wording import chart_labels, chart_text, feature
 from gateway.records import HORIZONS, RECORDS, SHOWN_ENTRIES
 from gateway.settings import SETTINGS
+from gateway.shared_pages import shared_page
 from gateway.watchlist import NOT_ANSWERED, OTHER_MARKET, Row, market_json, percent_move
 
 # What has not come by then is pending on a page, and comes later.

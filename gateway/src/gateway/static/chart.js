@@ -155,7 +155,7 @@
     const minMove = 10 ** -history.decimals;
     const candles = chart.addSeries(LightweightCharts.CandlestickSeries, {
       priceFormat: { type: "price", precision: history.decimals, minMove },
-      lastValueVisible: true, priceLineVisible: false,
+      lastValueVisible: false, priceLineVisible: false,
     });
     const volume = chart.addSeries(LightweightCharts.HistogramSeries, {
       priceScaleId: "", priceFormat: { type: "volume" },

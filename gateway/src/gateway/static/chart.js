@@ -235,6 +235,7 @@
     const fresh = detail.getElementById("chart");
     if (fresh && fresh.dataset.history !== figure.dataset.history) {
       figure.dataset.history = fresh.dataset.history;
+      canvas.ariaLabel = fresh.querySelector(".canvas").ariaLabel;
       load();
     } else {
       shown?.drawn.say(bands());

@@ -12,6 +12,12 @@ BEFORE = ("/login", "/register", "/forgot", "/reset-password?token=none")
 AFTER = (
     "/subscribeList",
     "/search?q=a",
+    "/symbols/ALVQ",
+    "/symbols/ALVQ?horizon=20",
+    "/symbols/NOSUCH",
+    "/track-record",
+    "/track-record/words",
+    "/ledger/1",
     "/account",
     "/account/devices",
     "/account/log",

@@ -32,7 +32,7 @@ from gateway.backends import KNOWN_SIGN_INS, backends
 from gateway.boarding import boarding, end_live
 from gateway.csrf import CSRF, CsrfTokens, refuse_forged
 from gateway.forms import MAX_BODY_BYTES
-from gateway.keeping import PARTS, KeptParts
+from gateway.keeping import PAGES, PARTS, KeptParts
 from gateway.key_files import csrf_key, session_keys
 from gateway.known_sign_ins import KnownSignIns
 from gateway.middlewares import (
@@ -55,7 +55,7 @@ _log = logging.getLogger("foretick.gateway")
 # A symbol of 10 kB in an address is answered like any other bad symbol.
 MAX_LINE_BYTES = 32 * 1024
 DRAIN_SECONDS = 5.0
-MOST_PARTS = 256  # some 40 kB each
+MOST_PARTS = 256  # some 60 kB each
 
 
 def create_app(settings: GatewaySettings) -> web.Application:
@@ -86,7 +86,7 @@ def create_app(settings: GatewaySettings) -> web.Application:
     setup_access(app)
     setup_pages(app)
     app.on_response_prepare.append(add_headers)
-    app[PARTS] = KeptParts(MOST_PARTS)
+    app[PARTS], app[PAGES] = KeptParts(MOST_PARTS), KeptParts(MOST_PARTS)
     app[OPEN_STREAMS] = OpenStreams()
     app[KNOWN_SIGN_INS] = KnownSignIns()
     app.cleanup_ctx.extend([backends, boarding, account_events])

@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from aiohttp import web
 from markupsafe import Markup
@@ -60,16 +60,14 @@ class Kept(Generic[K, V]):
         return await self._ask(key)
 
 
-class KeptParts:
-    """Parts of pages, kept as long as what they are made of is the same object, or equal text."""
+class KeptParts(Generic[V]):
+    """Pages and parts of them, kept while what they are made of is the same object or text."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._parts: OrderedDict[Hashable, tuple[tuple[object, ...], Markup]] = OrderedDict()
+        self._parts: OrderedDict[Hashable, tuple[tuple[object, ...], V]] = OrderedDict()
 
-    def get(
-        self, key: Hashable, made_of: tuple[object, ...], render: Callable[[], Markup]
-    ) -> Markup:
+    def get(self, key: Hashable, made_of: tuple[object, ...], render: Callable[[], V]) -> V:
         """The part of a key; rendered anew where one of the objects in ``made_of`` is another."""
         kept = self._parts.get(key)
         if kept is None or not all(map(_is_same, kept[0], made_of)):
@@ -85,4 +83,5 @@ def _is_same(one: object, other: object) -> bool:
     return one is other or (isinstance(one, str) and one == other)
 
 
-PARTS = web.AppKey("parts", KeptParts)
+PARTS: web.AppKey[KeptParts[Markup]] = web.AppKey("parts", KeptParts)
+PAGES: web.AppKey[KeptParts[Any]] = web.AppKey("pages", KeptParts)

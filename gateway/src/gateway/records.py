@@ -43,11 +43,15 @@ HORIZONS = (1, 5, 20)
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """All that the track record shows beside the ledger; records by (horizon, basis)."""
+    """All that the track record shows."""
 
     records: dict[tuple[int, str], TrackRecord]
+    """By horizon and basis."""
     symbols: dict[str, tuple[SymbolRecord, ...]]
     """By basis, at horizon 1; in order of the symbols."""
+    ledger: Entries
+    """Its latest rows."""
+    head: LedgerHead
 
 
 class Records:
@@ -76,26 +80,20 @@ class Records:
         """Get the track record; as long as nothing changes, so are its parts the same objects."""
         return await self._standings.get(None)
 
-    async def entries(
-        self, symbol: str = "", horizon: int = 0, page: str = "", count: int = SHOWN_ENTRIES
-    ) -> Entries:
+    async def entries(self, symbol: str = "", horizon: int = 0, page: str = "") -> Entries:
         """List the ledger, the latest row first: of a symbol and a horizon, or of all."""
         request = pb.ListLedgerEntriesRequest(
-            symbol=symbol, horizon=horizon, page_size=count, page_token=page
+            symbol=symbol, horizon=horizon, page_size=SHOWN_ENTRIES, page_token=page
         )
         call = self._predictions.ListLedgerEntries(request, timeout=READ_SECONDS)
-        return record_answers.entries(await answered(PREDICTION, call))
+        response = await answered(PREDICTION, call)
+        return self._unchanged((symbol, horizon, page), response, record_answers.entries)
 
     async def entry(self, number: int) -> Entry:
         """Get a forecast by the number of a row that is of it."""
         request = pb.GetLedgerEntryRequest(row_number=number)
         call = self._predictions.GetLedgerEntry(request, timeout=READ_SECONDS)
         return record_answers.entry((await answered(PREDICTION, call)).entry)
-
-    async def ledger_head(self) -> LedgerHead:
-        """Get the head of the ledger."""
-        call = self._predictions.GetLedgerHead(pb.GetLedgerHeadRequest(), timeout=READ_SECONDS)
-        return record_answers.ledger_head((await answered(PREDICTION, call)).head)
 
     async def _outlook(self, key: tuple[str, int]) -> Outlook:
         symbol, horizon = key
@@ -112,13 +110,18 @@ class Records:
 
     async def _standing(self, _key: None) -> Standing:
         keys = [(horizon, basis) for horizon in HORIZONS for basis in BASES]
-        records, symbols = await asyncio.gather(
+        records, symbols, ledger, head = await asyncio.gather(
             asyncio.gather(*(self._record(*key) for key in keys)),
             asyncio.gather(*(self._symbols(basis) for basis in BASES)),
+            self.entries(),
+            self._head(),
         )
-        return Standing(
-            dict(zip(keys, records, strict=True)), dict(zip(BASES, symbols, strict=True))
-        )
+        by_key, by_basis = zip(keys, records, strict=True), zip(BASES, symbols, strict=True)
+        return Standing(dict(by_key), dict(by_basis), ledger, head)
+
+    async def _head(self) -> LedgerHead:
+        call = self._predictions.GetLedgerHead(pb.GetLedgerHeadRequest(), timeout=READ_SECONDS)
+        return self._unchanged("head", await answered(PREDICTION, call), _ledger_head)
 
     async def _record(self, horizon: int, basis: str) -> TrackRecord:
         request = pb.GetTrackRecordRequest(horizon=horizon, basis=BASES[basis])
@@ -142,6 +145,10 @@ class Records:
         if len(self._converted) > MOST_OUTLOOKS:
             self._converted.popitem(last=False)
         return known[1]
+
+
+def _ledger_head(response: pb.GetLedgerHeadResponse) -> LedgerHead:
+    return record_answers.ledger_head(response.head)
 
 
 def _symbol_records(response: pb.ListSymbolRecordsResponse) -> tuple[SymbolRecord, ...]:

@@ -14,7 +14,7 @@ from gateway.forms import query_text
 from gateway.gathering import attempt
 from gateway.keeping import PARTS
 from gateway.languages import spoken
-from gateway.model import Market, Reason
+from gateway.model import Account, Market, Reason
 from gateway.pages import html_page, json_page, part, wants_json
 from gateway.problems import SignedOutError
 from gateway.record_json import (
@@ -25,9 +25,10 @@ from gateway.record_json import (
     symbol_record_json,
     track_record_json,
 )
-from gateway.record_model import Entries, LedgerHead, SymbolRecord
+from gateway.record_model import Entries, SymbolRecord
 from gateway.records import BASES, HORIZONS, RECORDS, Standing
 from gateway.settings import SETTINGS
+from gateway.shared_pages import shared_page
 from gateway.views_symbol import asked_horizon
 from gateway.watchlist import market_json
 
@@ -35,47 +36,54 @@ from gateway.watchlist import market_json
 async def track_record(request: web.Request) -> web.Response:
     """GET /track-record."""
     horizon, before = asked_horizon(request), query_text(request, "before")
-    reader = await _reader(request)
+    account, token = await _reader(request)
     records = request.app[RECORDS]
-    standing, entries, head, market = await asyncio.gather(
-        attempt(records.standing()),
-        attempt(records.entries(page=before)),
-        attempt(records.ledger_head()),
-        attempt(request.app[BACKENDS].market()),
+    standing, market = await asyncio.gather(
+        attempt(records.standing()), attempt(request.app[BACKENDS].market())
     )
+    if isinstance(standing, Reason) or not before:
+        entries = standing if isinstance(standing, Reason) else standing.ledger
+    else:
+        entries = await attempt(records.entries(page=before))
     known_market = market if isinstance(market, Market) else None
     if wants_json(request):
-        return json_page(_as_json(standing, entries, head, known_market, reader))
-    return html_page(
+        return json_page({**_as_json(standing, entries, known_market), **_token(token)})
+    head = None if isinstance(standing, Reason) else standing.head
+    return shared_page(
         request,
         "record.html",
-        **reader,
-        market=known_market,
-        body=_body(request, standing, horizon),
-        entries=entries if isinstance(entries, Entries) else None,
-        entries_reason=entries if isinstance(entries, Reason) else None,
-        head=head if isinstance(head, LedgerHead) else None,
-        horizon=horizon,
+        made_of=(*_made_of(standing), entries, head, known_market),
+        context=lambda: {
+            "market": known_market,
+            "body": _body(request, standing, horizon),
+            "entries": entries if isinstance(entries, Entries) else None,
+            "entries_reason": entries if isinstance(entries, Reason) else None,
+            "head": head,
+            "horizon": horizon,
+        },
+        account=account,
+        csrf_token=token,
     )
 
 
 async def words(request: web.Request) -> web.Response:
     """GET /track-record/words: what every word of these pages means."""
-    return html_page(request, "words.html", **await _reader(request))
+    return html_page(request, "words.html", **_header(*await _reader(request)))
 
 
 async def ledger_entry(request: web.Request) -> web.Response:
     """GET /ledger/{number}: one forecast for good, by the number of a row that is of it."""
-    reader = await _reader(request)
+    account, token = await _reader(request)
     number = int(request.match_info["number"])
     entry = await request.app[RECORDS].entry(number)
     if wants_json(request):
-        return json_page({"asked": number, **entry_json(entry), **_token(reader)})
-    return html_page(request, "entry.html", **reader, entry=entry, number=number)
+        return json_page({"asked": number, **entry_json(entry), **_token(token)})
+    header = _header(account, token)
+    return html_page(request, "entry.html", **header, entry=entry, number=number)
 
 
-async def _reader(request: web.Request) -> dict[str, Any]:
-    """Who reads, for the head of the page: nobody where all may, and nobody is signed in."""
+async def _reader(request: web.Request) -> tuple[Account | None, str | None]:
+    """Who reads, and the token of their forms: nobody where all may, and nobody is signed in."""
     key = await require_reader(request)
     if key is not None:
         try:
@@ -84,21 +92,21 @@ async def _reader(request: web.Request) -> dict[str, Any]:
             if not request.app[SETTINGS].public_record:
                 raise
         else:
-            token = request.app[CSRF].of_sign_in(key.sign_in_id)
-            return {"email": account.email, "csrf_token": token}
-    return {"email": None, "csrf_token": None}
+            return account, request.app[CSRF].of_sign_in(key.sign_in_id)
+    return None, None
 
 
-def _token(reader: dict[str, Any]) -> dict[str, Any]:
-    return {"csrf_token": reader["csrf_token"]} if reader["csrf_token"] else {}
+def _header(account: Account | None, token: str | None) -> dict[str, Any]:
+    email = account.email if account else None
+    return {"account": account, "email": email, "csrf_token": token}
+
+
+def _token(token: str | None) -> dict[str, str]:
+    return {"csrf_token": token} if token else {}
 
 
 def _as_json(
-    standing: Standing | Reason,
-    entries: Entries | Reason,
-    head: LedgerHead | Reason,
-    market: Market | None,
-    reader: dict[str, Any],
+    standing: Standing | Reason, entries: Entries | Reason, market: Market | None
 ) -> dict[str, Any]:
     told = standing if isinstance(standing, Standing) else None
     return {
@@ -111,20 +119,24 @@ def _as_json(
         "recordReason": failure_json(standing),
         "ledger": entries_json(entries) if isinstance(entries, Entries) else None,
         "ledgerReason": failure_json(entries),
-        "head": head_json(head) if isinstance(head, LedgerHead) else None,
+        "head": told and head_json(told.head),
         "market": market_json(market, None) if market else None,
-        **_token(reader),
     }
+
+
+def _made_of(standing: Standing | Reason) -> tuple[object, ...]:
+    if isinstance(standing, Reason):
+        return (standing,)
+    return (*standing.records.values(), *standing.symbols.values())
 
 
 def _body(request: web.Request, standing: Standing | Reason, horizon: int) -> Markup:
     """What was measured: rendered once for all who ask while nothing changes."""
     if isinstance(standing, Reason):
         return part(request, "_record_body.html", reason=standing)
-    made_of = (*standing.records.values(), *standing.symbols.values())
     return request.app[PARTS].get(
         ("record", spoken().code, horizon),
-        made_of,
+        _made_of(standing),
         lambda: part(request, "_record_body.html", reason=None, **shown(standing, horizon)),
     )
 

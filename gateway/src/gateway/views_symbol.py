@@ -19,13 +19,14 @@ from gateway.gathering import attempt, similar
 from gateway.keeping import PARTS
 from gateway.languages import _, spoken
 from gateway.model import Forecast, Market, Quote, Reason, SignInKey, Subscriptions
-from gateway.pages import html_page, json_page, part, wants_json
+from gateway.pages import json_page, part, wants_json
 from gateway.problems import RequestError
 from gateway.record_json import entries_json, failure_json, history_json, outlook_json, quote_json
 from gateway.record_model import Entries, Explanation, History, Interval, Outlook
 from gateway.record_wording import chart_labels, chart_text, feature
 from gateway.records import HORIZONS, RECORDS, SHOWN_ENTRIES
 from gateway.settings import SETTINGS
+from gateway.shared_pages import shared_page
 from gateway.watchlist import NOT_ANSWERED, OTHER_MARKET, Row, market_json, percent_move
 
 # What has not come by then is pending on a page, and comes later.
@@ -76,21 +77,33 @@ async def symbol_page(request: web.Request) -> web.Response:
         raise await _unknown(backends, symbol, reason.message)
     if wants_json(request):
         return json_page(_as_json(request, key, known, horizon))
-    quote = known.quote
-    return html_page(
+    quote, priced = known.quote, known.priced
+    followed = symbol in known.subscriptions.symbols
+    market_time = priced.market_time.isoformat() if priced.market_time else ""
+    return shared_page(
         request,
         "symbol.html",
-        email=known.subscriptions.account.email,
+        made_of=(
+            *_made_of(known),
+            quote,
+            reason,
+            priced.market,
+            market_time,
+            "followed" if followed else "",
+        ),
+        context=lambda: {
+            "symbol": symbol,
+            "name": quote.name if quote else symbol,
+            "followed": followed,
+            "quote": quote,
+            "change": percent_move(quote.price, quote.previous_close) if quote else None,
+            "price_reason": reason,
+            "market": priced.market,
+            "market_time": priced.market_time,
+            "body": _body(request, known, horizon, before),
+        },
+        account=known.subscriptions.account,
         csrf_token=request.app[CSRF].of_sign_in(key.sign_in_id),
-        symbol=symbol,
-        name=quote.name if quote else symbol,
-        followed=symbol in known.subscriptions.symbols,
-        quote=quote,
-        change=percent_move(quote.price, quote.previous_close) if quote else None,
-        price_reason=reason,
-        market=known.priced.market,
-        market_time=known.priced.market_time,
-        body=_body(request, known, horizon, before),
     )
 
 
@@ -218,17 +231,16 @@ def _as_json(request: web.Request, key: SignInKey, known: Known, horizon: int) -
 
 def _body(request: web.Request, known: Known, horizon: int, before: str) -> Any:
     """What is the same for everybody: rendered once for all who ask while nothing changes."""
-    quote, bars = known.quote, known.history
-    made_of = (
-        known.outlook,
-        known.entries,
-        bars.version if isinstance(bars, History) else bars,
-        _next_date(quote) if quote else "-",
-    )
     key = ("symbol", known.symbol, spoken().code, horizon, before)
     return request.app[PARTS].get(
-        key, made_of, lambda: part(request, "_symbol_body.html", **_shown(known, horizon))
+        key, _made_of(known), lambda: part(request, "_symbol_body.html", **_shown(known, horizon))
     )
+
+
+def _made_of(known: Known) -> tuple[object, ...]:
+    bars, quote = known.history, known.quote
+    version = bars.version if isinstance(bars, History) else bars
+    return known.outlook, known.entries, version, _next_date(quote) if quote else "-"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 
 from fake_records import HASH
 from foretick.prediction.v1 import prediction_pb2 as pb
@@ -162,3 +162,31 @@ async def test_where_it_is_public_all_may_read_the_record(
     # Who reads without a sign-in needs no accounts.
     await services.stop("subscription")
     assert (await client.get(path)).status == 200
+
+
+async def test_a_page_that_is_rendered_once_is_each_persons_own(
+    aiohttp_client: Callable[..., Awaitable[TestClient[web.Request, web.Application]]],
+    aiohttp_server: Callable[..., Awaitable[TestServer]],
+    settings: GatewaySettings,
+    browser: Fixture,
+) -> None:
+    server = await aiohttp_server(create_app(settings))
+    people = []
+    for address in ("ann@example.org", "o'bob@example.org"):
+        person = type(browser)(await aiohttp_client(server), "text/html")
+        await person.register(email=address)
+        people.append(person)
+    for path in ("/track-record", "/symbols/AAPL"):
+        ann, bob = [await person.get(path) for person in people]
+        assert "ann@example.org" in ann.text
+        assert "ann@example.org" not in bob.text
+        assert "o&#39;bob@example.org" in bob.text
+        assert (ann.token, bob.token) == (people[0].token, people[1].token)
+        assert ann.token != bob.token
+        assert ann.headers["Content-Encoding"] == "gzip"
+        plain = await people[0].client.get(
+            path, headers={"Accept": "text/html", "Accept-Encoding": "identity"}
+        )
+        assert "Content-Encoding" not in plain.headers
+        assert await plain.text() == ann.text
+        assert "\ue000" not in ann.text

@@ -155,7 +155,7 @@
     const minMove = 10 ** -history.decimals;
     const candles = chart.addSeries(LightweightCharts.CandlestickSeries, {
       priceFormat: { type: "price", precision: history.decimals, minMove },
-      lastValueVisible: true, priceLineVisible: false,
+      lastValueVisible: false, priceLineVisible: false,
     });
     const volume = chart.addSeries(LightweightCharts.HistogramSeries, {
       priceScaleId: "", priceFormat: { type: "volume" },
@@ -235,6 +235,7 @@
     const fresh = detail.getElementById("chart");
     if (fresh && fresh.dataset.history !== figure.dataset.history) {
       figure.dataset.history = fresh.dataset.history;
+      canvas.ariaLabel = fresh.querySelector(".canvas").ariaLabel;
       load();
     } else {
       shown?.drawn.say(bands());

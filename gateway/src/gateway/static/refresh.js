@@ -3,14 +3,20 @@
 
 (() => {
   const EVERY = 5000;
-  const isOpen = (part) => part.contains(document.activeElement);
+  let last = "";
+  const isUsed = (part) => part.contains(document.activeElement);
 
+  // Tells whether all of it could be put in.
   function put(page) {
-    let changed = false;
+    let [changed, whole] = [false, true];
     for (const fresh of page.querySelectorAll("[data-live]")) {
       const part = document.getElementById(fresh.id);
+      if (!part || part.innerHTML === fresh.innerHTML) continue;
       // Nothing is pulled away from under a keyboard.
-      if (!part || part.innerHTML === fresh.innerHTML || isOpen(part)) continue;
+      if (isUsed(part)) {
+        whole = false;
+        continue;
+      }
       const open = [...part.querySelectorAll("details")].map((each) => each.open);
       part.innerHTML = fresh.innerHTML;
       part.querySelectorAll("details").forEach((each, k) => {
@@ -19,6 +25,7 @@
       changed = true;
     }
     if (changed) document.dispatchEvent(new CustomEvent("foretick:refreshed", { detail: page }));
+    return whole;
   }
 
   async function refresh() {
@@ -26,7 +33,8 @@
     const response = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "manual" });
     // Signed out, or a service is away: the page stays as it is, and is asked for again.
     if (!response.ok) return;
-    put(new DOMParser().parseFromString(await response.text(), "text/html"));
+    const text = await response.text();
+    if (text !== last && put(new DOMParser().parseFromString(text, "text/html"))) last = text;
   }
 
   const again = () => refresh().catch(() => undefined).finally(() => setTimeout(again, EVERY));

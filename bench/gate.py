@@ -1,0 +1,25 @@
+"""The gates of CI: ratios of CPU, with generous margins, and the number of calls; never seconds."""
+
+from bench.load import interleaved
+from bench.reporting import HEADER, at_most, entry, ratios
+from bench.stage import csv_stage, temporary_folder
+from bench.watchlist_page import CONNECTIONS, calls_of_a_page, hello, page_of
+
+ROUNDS = 3
+SECONDS = 1.0
+MOST_CPU = 7.0  # twice the goal
+
+
+def check() -> int:
+    """Measure a warm page; 0 if it passes."""
+    with temporary_folder() as folder, csv_stage(folder) as stage, hello() as plain:
+        targets = {"hello": plain, "page": page_of(stage, stage.stack.url, *stage.pids)}
+        measured = interleaved(targets, connections=CONNECTIONS, seconds=SECONDS, rounds=ROUNDS)
+        cpu = [[each.cpu_each for each in measured[name]] for name in ("page", "hello")]
+        calls = calls_of_a_page(stage)
+    over = ratios(*cpu)
+    gates = [entry("gate", "page, CPU of all over hello's", over, "×", at_most(MOST_CPU)), calls[0]]
+    print(HEADER)
+    for gate in gates:
+        print(gate.row())
+    return 0 if all(gate.met for gate in gates) else 1

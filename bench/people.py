@@ -14,10 +14,11 @@ from gateway.access import SESSION_KEY
 from gateway.key_files import session_keys
 from gateway.sign_in_cookie import COOKIE_NAME, SignInCookieStorage
 from gateway.visitors import VISITOR, Visitor
-from subscription_svc import sign_ins, subscriptions
+from subscription_svc import sign_ins, subscription_rows, watchlist_rows
 from subscription_svc.account_rows import insert_account
 from subscription_svc.credentials import EmailAddress
 from subscription_svc.sign_ins import SignInKey
+from subscription_svc.subscription_rows import Wanted
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,9 @@ def _follow(connection: Connection, lists: Sequence[Sequence[str]]) -> list[Sign
         email = f"reader{number}@example.org"
         # Nobody signs in by password here, and hashing thousands of them would take minutes.
         account = insert_account(connection, EmailAddress(email, email), "", now)
-        for symbol in symbols:
-            subscriptions.add(connection, account.account_id, symbol, now)
+        held = watchlist_rows.hold(connection, account.account_id)
+        wanted = [Wanted(symbol, "", now) for symbol in symbols]
+        subscription_rows.add_all(connection, held, held.get(""), wanted)
         keys.append(sign_ins.begin(connection, account.account_id, now).key)
     return keys
 

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,12 +20,12 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bench.people import SignedUp, sign_up
-from bench.reporting import Entry, at_least, at_most, entry, quantile, ratios
+from bench.reporting import Entry, Goal, at_least, at_most, entry, quantile, ratios
 from bench.stage import temporary_folder
 from foretick_rpc.database import open_database
 from subscription_svc.admission import Admission
 from subscription_svc.sign_ins import SignInKey
-from subscription_svc.subscriptions import Subscriptions
+from subscription_svc.subscriptions import Asked, Subscriptions
 
 ROUNDS = 5
 ROWS = 20
@@ -99,7 +100,7 @@ async def _reads(
 ) -> list[Entry]:
     async def ours(turn: int) -> None:
         (answer,) = await service.batch_list([_key(people, turn)])
-        if len(answer.subscriptions) != ROWS:
+        if len(answer.followed.subscriptions) != ROWS:
             raise RuntimeError("a list has lost rows")
 
     async def theirs(turn: int) -> None:
@@ -113,15 +114,11 @@ async def _reads(
     for at_once in (1, WRITERS):
         mine, others = [], []
         for _ in range(ROUNDS):
-            mine.append((await _rate(ours, READS, at_once))[0])
-            others.append((await _rate(theirs, READS, at_once))[0])
+            mine.append(await _round(ours, READS, at_once))
+            others.append(await _round(theirs, READS, at_once))
         goal = at_least(1.5) if at_once > 1 else None
-        what = f"{at_once} at once"
-        entries += [
-            entry("9", f"list of 20 rows over ORM query, {what}", ratios(mine, others), "×", goal),
-            entry("9", f"list of 20 rows, {what}", mine, "/s"),
-            entry("9", f"aiosqlite ORM query of 20 rows, {what}", others, "/s"),
-        ]
+        names = f"list of 20 rows, {at_once} at once", f"aiosqlite ORM query, {at_once} at once"
+        entries += _compared(names, mine, others, goal)
     return entries
 
 
@@ -131,7 +128,7 @@ async def _writes(
     written = 0
 
     async def ours(turn: int) -> None:
-        await service.add(_key(people, turn), f"W{written + turn // WRITERS}")
+        await service.add(_key(people, turn), "", Asked(f"W{written + turn // WRITERS}"))
 
     async def theirs(turn: int) -> None:
         async with orm() as session:
@@ -139,29 +136,44 @@ async def _writes(
             session.add(_Follow(account_id=account_id, symbol=symbol, create_time=_now()))
             await session.commit()
 
-    mine, others, p99 = [], [], []
+    mine, others = [], []
     for _ in range(ROUNDS):
-        rate, taken = await _rate(ours, WRITES, WRITERS)
-        mine.append(rate)
-        p99.append(1000 * quantile(taken, 0.99))
-        others.append((await _rate(theirs, WRITES, WRITERS))[0])
+        mine.append(await _round(ours, WRITES, WRITERS))
+        others.append(await _round(theirs, WRITES, WRITERS))
         written += WRITES // WRITERS
+    names = "subscribe, 16 writers", "aiosqlite ORM insert and commit, 16 writers"
+    p99 = [each.p99 for each in mine]
     return [
-        entry(
-            "9",
-            "subscribe over a commit a request, 16 writers",
-            ratios(mine, others),
-            "×",
-            at_least(8),
-        ),
+        *_compared(names, mine, others, at_least(8)),
         entry("9", "subscribe, p99 of 16 writers", p99, "ms", at_most(50)),
-        entry("9", "subscribe, 16 writers", mine, "/s"),
-        entry("9", "aiosqlite ORM insert and commit, 16 writers", others, "/s"),
     ]
 
 
-async def _rate(act: Act, count: int, at_once: int) -> tuple[float, list[float]]:
-    """How often a second it was done, and the seconds that each took."""
+def _compared(
+    names: tuple[str, str], mine: list[_Round], others: list[_Round], goal: Goal | None
+) -> list[Entry]:
+    own, other = names
+    rates = [each.rate for each in mine], [each.rate for each in others]
+    cpu = [each.cpu for each in mine], [each.cpu for each in others]
+    return [
+        entry("9", f"{own}: rate over {other}", ratios(*rates), "×", goal),
+        entry("9", f"{other}: CPU over {own}", ratios(cpu[1], cpu[0]), "×"),
+        *(entry("9", f"{name}: rate", rates[place], "/s") for place, name in enumerate(names)),
+        *(entry("9", f"{name}: CPU", cpu[place], "µs") for place, name in enumerate(names)),
+    ]
+
+
+@dataclass(frozen=True)
+class _Round:
+    rate: float
+    """A second."""
+    cpu: float
+    """Microseconds of all threads for each."""
+    p99: float
+    """Milliseconds."""
+
+
+async def _round(act: Act, count: int, at_once: int) -> _Round:
     taken: list[float] = []
     turns = iter(range(count))
 
@@ -171,9 +183,10 @@ async def _rate(act: Act, count: int, at_once: int) -> tuple[float, list[float]]
             await act(turn)
             taken.append(time.perf_counter() - begun)
 
-    begun = time.perf_counter()
+    begun, before = time.perf_counter(), time.process_time()
     await asyncio.gather(*(some() for _ in range(at_once)))
-    return count / (time.perf_counter() - begun), taken
+    spent, seconds = time.process_time() - before, time.perf_counter() - begun
+    return _Round(count / seconds, 1e6 * spent / count, 1000 * quantile(taken, 0.99))
 
 
 def _key(people: list[SignedUp], turn: int) -> SignInKey:

@@ -159,7 +159,7 @@ class InProcess(Backends):
         account = found.caller.account
         return Subscriptions(
             Account(account.account_id, account.email, account.create_time, False, None),
-            tuple(each.symbol for each in found.subscriptions),
+            tuple(each.symbol for each in found.followed.subscriptions),
         )
 
     async def quotes(self, symbols: Sequence[str]) -> Quotes:  # noqa: ARG002 - it has them all

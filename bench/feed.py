@@ -162,7 +162,7 @@ def _server(name: str, add: Any, servicer: object) -> RpcServer:
 
 async def main() -> None:
     """Serve until standard input ends."""
-    quotes = Quotes(int(sys.argv[1]))
+    quotes = Quotes(int(sys.argv[1]))  # type: ignore[abstract]
     add_quotes = quote_grpc.add_QuoteServiceServicer_to_server
     add_predictions = prediction_grpc.add_PredictionServiceServicer_to_server
     async with (

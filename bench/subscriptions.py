@@ -46,6 +46,16 @@ class _Follow(_Base):
     create_time: Mapped[datetime]
 
 
+@dataclass(frozen=True)
+class _Round:
+    rate: float
+    """A second."""
+    cpu: float
+    """Microseconds of all threads for each."""
+    p99: float
+    """Milliseconds."""
+
+
 def measure() -> list[Entry]:
     """Rates by interleaved rounds."""
     return asyncio.run(_measure())
@@ -161,16 +171,6 @@ def _compared(
         *(entry("9", f"{name}: rate", rates[place], "/s") for place, name in enumerate(names)),
         *(entry("9", f"{name}: CPU", cpu[place], "µs") for place, name in enumerate(names)),
     ]
-
-
-@dataclass(frozen=True)
-class _Round:
-    rate: float
-    """A second."""
-    cpu: float
-    """Microseconds of all threads for each."""
-    p99: float
-    """Milliseconds."""
 
 
 async def _round(act: Act, count: int, at_once: int) -> _Round:

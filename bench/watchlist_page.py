@@ -15,7 +15,7 @@ from foretick_rpc.ports import free_port
 ROUNDS = 5
 SECONDS = 2.0
 CONNECTIONS = 16
-COUNTED_PAGES = 400
+COUNTED_PAGES = 1000
 QUIET_SECONDS = 4.0
 UPSTREAM_SECONDS = 0.15
 CALLED = {"SUBSCRIPTION": "subscription-svc", "QUOTE": "quote-svc", "PREDICTION": "prediction-svc"}
@@ -157,7 +157,7 @@ def calls_of_a_page(stage: Stage) -> list[Entry]:
                 # What it asks once in a while for all pages together is no page's.
                 time.sleep(QUIET_SECONDS)
                 by_itself = (so_far() - before) * loaded.seconds / QUIET_SECONDS
-                each.append(max(0.0, during - by_itself) / COUNTED_PAGES)
+                each.append(round(max(0.0, during - by_itself) / COUNTED_PAGES, 2))
     return [
         entry("4", "RPCs a warm page, one at a time", each[1:2], "", at_most(1)),
         entry("4", "RPCs a warm page, 64 connections", each[2:], "", at_most(0.2)),

@@ -48,7 +48,7 @@ def processes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
             for module in ("subscription_svc", "gateway")
         ]
         url = f"http://127.0.0.1:{port}"
-        wait_until_ready(url)
+        wait_until_ready(url, *running)
         yield url, tuple(each.pid for each in running)
 
 

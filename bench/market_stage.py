@@ -59,5 +59,5 @@ def market_stage(
         environment["PREDICTION_TARGET"] = f"127.0.0.1:{prediction_port}"
         gateway = stack.enter_context(started("bench.observed_gateway", environment=environment))
         url = f"http://127.0.0.1:{line_of(gateway)}"
-        wait_until_ready(url)
+        wait_until_ready(url, feed, subscriptions, gateway)
         yield MarketStage(feed, gateway, subscriptions, url, [each.cookie for each in people])

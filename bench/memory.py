@@ -39,7 +39,7 @@ def measure() -> list[Entry]:
         )
         try:
             url = f"http://127.0.0.1:{port}"
-            wait_until_ready(url)
+            wait_until_ready(url, launcher)
             wait_until_filled(url, reader.cookie)
             for _ in range(PAGES):
                 read_page(url, reader.cookie)

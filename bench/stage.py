@@ -8,9 +8,10 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import exchange_calendars
@@ -71,7 +72,7 @@ def product(folder: Path, lists: Sequence[Sequence[str]], **settings: str) -> It
     stack = Stack(folder, **QUIET, **settings)
     try:
         with stack:
-            wait_until_ready(stack.url)
+            wait_until_ready(stack.url, *stack.processes.values())
             yield Stage(stack, copy, cookies)
     finally:
         for process in stack.processes.values():  # those that were left when it did not come up
@@ -134,15 +135,18 @@ def wait_until_filled(url: str, cookie: str) -> None:
         time.sleep(0.25)
 
 
-def wait_until_ready(url: str) -> None:
-    """Wait until a gateway and subscription-svc answer; raises OSError where they never do."""
+def wait_until_ready(url: str, *processes: Popen[Any]) -> None:
+    """Wait until a gateway and subscription-svc answer.
+
+    Raises RuntimeError where one of the processes that it takes has ended, TimeoutError.
+    """
     give_up = time.monotonic() + FILLED_WITHIN_SECONDS
-    while True:
-        try:
+    while time.monotonic() < give_up:
+        for process in processes:
+            if process.poll() is not None:
+                raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
+        with suppress(OSError):
             get(f"{url}/readyz", accept="application/json")
-        except OSError:
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(0.1)
-        else:
             return
+        time.sleep(0.1)
+    raise TimeoutError(f"{url} is not ready after {FILLED_WITHIN_SECONDS:.0f} s")

@@ -9,7 +9,17 @@ from contextlib import ExitStack, contextmanager
 from bench.load import Round, Target, by_asyncio, interleaved, load
 from bench.processes import line_of, started, tell
 from bench.reporting import Entry, at_least, at_most, entry, ratios
-from bench.stage import PAGE, QUIET, SYMBOLS, Stage, csv_stage, get, temporary_folder
+from bench.stage import (
+    PAGE,
+    QUIET,
+    SYMBOLS,
+    Stage,
+    csv_stage,
+    get,
+    temporary_folder,
+    wait_until_filled,
+    wait_until_ready,
+)
 from foretick_rpc.ports import free_port
 
 ROUNDS = 5
@@ -57,14 +67,9 @@ def gateway_beside(stage: Stage, **settings: str) -> Iterator[tuple[str, int]]:
     environment = {**stage.stack.environment, "GATEWAY_PORT": str(port), **settings}
     with started("gateway", environment=environment) as process:
         url = f"http://127.0.0.1:{port}"
-        while True:
-            try:
-                get(url + PAGE, stage.cookies[0])
-            except OSError:
-                if process.poll() is not None:
-                    raise
-            else:
-                break
+        wait_until_ready(url, process)
+        for cookie in stage.cookies[:3]:  # all symbols between them
+            wait_until_filled(url, cookie)
         yield url, process.pid
 
 

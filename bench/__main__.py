@@ -9,7 +9,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 
 from bench import (
     accounts,
@@ -25,9 +24,8 @@ from bench import (
     subscriptions,
     watchlist_page,
 )
-from bench.reporting import HEADER, Entry, write_results
+from bench.reporting import HEADER, OUT, Entry, write_results
 
-OUT = Path(__file__).parent / "out" / "results.json"
 Wanted = frozenset[str]
 # What is measured together, and by whom.
 MEASURES: dict[tuple[str, ...], Callable[[Wanted], list[Entry]]] = {
@@ -81,7 +79,7 @@ def _run(wanted: Wanted) -> int:
         for each in found:
             print(each.row(), flush=True)
         _say(f"{', '.join(sorted(asked))}: {time.monotonic() - begun:.0f} s")
-    write_results(OUT, entries)
+    write_results(OUT / "results.json", entries)
     if failed:
         _say(f"not measured: {', '.join(failed)}")
     return 1 if failed else 0

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+OUT = Path(__file__).parent / "out"
 _PACKAGES = ("aiohttp", "aiosqlite", "grpcio", "jinja2", "protobuf", "sqlalchemy", "xgboost-cpu")
 HEADER = (
     "| | what | value | spread over rounds | goal | |\n|---|---|---:|---:|---:|---|"  # of the table

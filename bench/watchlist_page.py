@@ -1,14 +1,16 @@
 """Measures 1 to 4: what a warm page of 20 symbols costs, and what people would have instead."""
 
 import asyncio
+import pstats
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from bench.load import Round, Target, by_asyncio, interleaved, load
 from bench.processes import line_of, started, tell
-from bench.reporting import Entry, at_least, at_most, entry, ratios
+from bench.reporting import OUT, Entry, at_least, at_most, entry, ratios
 from bench.stage import (
     PAGE,
     QUIET,
@@ -24,6 +26,7 @@ from foretick_rpc.ports import free_port
 
 ROUNDS = 5
 SECONDS = 2.0
+PROFILED_SECONDS = 3.0
 CONNECTIONS = 16
 COUNTED_PAGES = 1000
 QUIET_SECONDS = 4.0
@@ -40,6 +43,8 @@ def measure(wanted: frozenset[str], rounds: int = ROUNDS) -> list[Entry]:
     with temporary_folder() as folder, csv_stage(folder) as stage:
         if wanted & {"1", "2"}:
             entries += _beside_hello(stage, rounds)
+            if any(each.met is False for each in entries):
+                write_profile(stage, OUT / "page-profile.txt")
         if "3" in wanted:
             entries += _beside_blog(stage, rounds)
         if "4" in wanted:
@@ -61,11 +66,14 @@ def hello() -> Iterator[Target]:
 
 
 @contextmanager
-def gateway_beside(stage: Stage, **settings: str) -> Iterator[tuple[str, int]]:
-    """Another gateway of the same services; its address and process id."""
+def gateway_beside(
+    stage: Stage, *, profile: Path | None = None, **settings: str
+) -> Iterator[tuple[str, int]]:
+    """Another gateway of the same services, profiled if that is asked; its address and process."""
     port = free_port()
     environment = {**stage.stack.environment, "GATEWAY_PORT": str(port), **settings}
-    with started("gateway", environment=environment) as process:
+    command = ["cProfile", "-o", str(profile), "-m", "gateway"] if profile else ["gateway"]
+    with started(*command, environment=environment) as process:
         url = f"http://127.0.0.1:{port}"
         wait_until_ready(url, process)
         for cookie in stage.cookies[:3]:  # all symbols between them
@@ -98,6 +106,16 @@ NAMES = {
     "three": "the page by three parallel RPCs",
     "one": "the page rendered in one process",
 }
+
+
+def write_profile(stage: Stage, path: Path) -> None:
+    """Where a gateway that makes this page spends its time, as text."""
+    path.parent.mkdir(exist_ok=True)
+    raw = path.with_suffix(".prof")
+    with gateway_beside(stage, profile=raw) as (url, _):
+        load(page_of(stage, url), connections=CONNECTIONS, seconds=PROFILED_SECONDS)
+    with path.open("w", encoding="utf-8") as text:
+        pstats.Stats(str(raw), stream=text).sort_stats("tottime").print_stats(50)
 
 
 def _compared(measured: dict[str, list[Round]]) -> list[Entry]:

@@ -1,24 +1,25 @@
-"""Accounts that are signed in and follow symbols, written by the services' own code."""
+"""Accounts that are signed in and follow symbols, as the services' own code writes them."""
 
+import secrets
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
 from foretick_rpc.database import open_database
 from gateway.access import SESSION_KEY
 from gateway.key_files import session_keys
 from gateway.sign_in_cookie import COOKIE_NAME, SignInCookieStorage
 from gateway.visitors import VISITOR, Visitor
-from subscription_svc import sign_ins, subscription_rows, watchlist_rows
-from subscription_svc.account_rows import insert_account
-from subscription_svc.credentials import EmailAddress
+from subscription_svc import schema, sign_ins
+from subscription_svc.list_texts import name_key
 from subscription_svc.sign_ins import SignInKey
-from subscription_svc.subscription_rows import Wanted
+from subscription_svc.watchlist_rows import first_watchlist
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,42 @@ async def sign_up(folder: Path, lists: Sequence[Sequence[str]]) -> list[SignedUp
 
 
 def _follow(connection: Connection, lists: Sequence[Sequence[str]]) -> list[SignInKey]:
+    """All rows of a kind at once: one after the other, thousands of accounts would take minutes."""
     now = datetime.now(UTC)
-    keys = []
-    for number, symbols in enumerate(lists):
-        email = f"reader{number}@example.org"
-        # Nobody signs in by password here, and hashing thousands of them would take minutes.
-        account = insert_account(connection, EmailAddress(email, email), "", now)
-        held = watchlist_rows.hold(connection, account.account_id)
-        wanted = [Wanted(symbol, "", now) for symbol in symbols]
-        subscription_rows.add_all(connection, held, held.get(""), wanted)
-        keys.append(sign_ins.begin(connection, account.account_id, now).key)
+    keys = [SignInKey(uuid.uuid4().hex, secrets.token_urlsafe(32)) for _ in lists]
+    every = [{"account_id": key.account_id, "create_time": now} for key in keys]
+    # No password: nobody signs in by one here, and hashing is meant to be slow.
+    account = {"password_hash": "", "credentials_version": 1, "administrator": False}
+    sign_in = {
+        "last_used_time": now,
+        "expire_time": now + sign_ins.LIFETIME,
+        "remembered": False,
+        "address": "127.0.0.1",
+        "user_agent": "",
+    }
+    firsts = [first_watchlist(key.account_id) for key in keys]
+    emails = [f"reader{number}@example.org" for number in range(len(keys))]
+    rows: dict[Table, list[dict[str, object]]] = {
+        schema.accounts: [
+            {**one, **account, "email": email, "email_key": email}
+            for one, email in zip(every, emails, strict=True)
+        ],
+        schema.sign_ins: [
+            {**one, **sign_in, "sign_in_hash": sign_ins.hash_of(key.sign_in_id)}
+            for one, key in zip(every, keys, strict=True)
+        ],
+        schema.watchlists: [
+            {"account_id": key.account_id, "name_key": name_key(first.name), **asdict(first)}
+            for key, first in zip(keys, firsts, strict=True)
+        ],
+        schema.subscriptions: [
+            {**one, "list_id": first.list_id, "symbol": symbol, "position": place, "note": ""}
+            for one, first, symbols in zip(every, firsts, lists, strict=True)
+            for place, symbol in enumerate(symbols)
+        ],
+    }
+    for table, values in rows.items():
+        connection.execute(table.insert(), values)
     return keys
 
 

@@ -4,7 +4,7 @@ import asyncio
 import pstats
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def hello() -> Iterator[Target]:
 
 @contextmanager
 def gateway_beside(
-    stage: Stage, *, profile: Path | None = None, **settings: str
+    stage: Stage, settings: Mapping[str, str], profile: Path | None = None
 ) -> Iterator[tuple[str, int]]:
     """Another gateway of the same services, profiled if that is asked; its address and process."""
     port = free_port()
@@ -84,7 +84,7 @@ def gateway_beside(
 def _beside_hello(stage: Stage, rounds: int) -> list[Entry]:
     gateway, *services = stage.pids
     with ExitStack() as stack:
-        three, three_pid = stack.enter_context(gateway_beside(stage, **WITHOUT_BOARD))
+        three, three_pid = stack.enter_context(gateway_beside(stage, WITHOUT_BOARD))
         alone = {**stage.stack.environment, **QUIET, **WITHOUT_BOARD}
         alone["FORETICK_DATA_DIR"] = str(stage.copy)
         one = stack.enter_context(
@@ -112,7 +112,7 @@ def write_profile(stage: Stage, path: Path) -> None:
     """Where a gateway that makes this page spends its time, as text."""
     path.parent.mkdir(exist_ok=True)
     raw = path.with_suffix(".prof")
-    with gateway_beside(stage, profile=raw) as (url, _):
+    with gateway_beside(stage, {}, raw) as (url, _):
         load(page_of(stage, url), connections=CONNECTIONS, seconds=PROFILED_SECONDS)
     with path.open("w", encoding="utf-8") as text:
         pstats.Stats(str(raw), stream=text).sort_stats("tottime").print_stats(50)
@@ -171,7 +171,7 @@ def calls_of_a_page(stage: Stage) -> list[Entry]:
             tell(counter, "")
             return int(line_of(counter))
 
-        with gateway_beside(stage, **settings) as (url, _):
+        with gateway_beside(stage, settings) as (url, _):
             page, each = page_of(stage, url), []
             for connections in (CONNECTIONS, 1, 64):  # the first makes everybody's page warm
                 before = so_far()

@@ -1,7 +1,8 @@
 """quote-svc and prediction-svc as a benchmark needs them: many symbols that change on command.
 
-`python -m bench.feed COUNT` prints the ports of both, and then obeys its input: `tick N` changes
-the prices of the first N symbols at once, and prints the monotonic nanoseconds of that moment.
+`python -m bench.feed COUNT` prints the ports of both, and then obeys its input: `FIRST COUNT`
+changes the prices of so many symbols from one on at once, and prints the monotonic nanoseconds of
+that moment.
 """
 
 import asyncio
@@ -41,9 +42,9 @@ class Quotes(quote_grpc.QuoteServiceServicer):
         self._versions = dict.fromkeys(symbols(count), 1)
         self._watchers: set[asyncio.Queue[list[str]]] = set()
 
-    def tick(self, count: int) -> int:
-        """Change the first so many prices; the monotonic nanoseconds of it."""
-        moved = list(self._versions)[:count]
+    def tick(self, first: int, count: int) -> int:
+        """Change some prices; the monotonic nanoseconds of it."""
+        moved = list(self._versions)[first : first + count]
         for symbol in moved:
             self._versions[symbol] += 1
         moment = time.monotonic_ns()
@@ -175,7 +176,7 @@ async def main() -> None:
     ):
         print(quoting.port, predicting.port, flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
-            print(quotes.tick(int(line.split()[1])), flush=True)
+            print(quotes.tick(*map(int, line.split())), flush=True)
 
 
 if __name__ == "__main__":

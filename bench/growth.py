@@ -78,7 +78,7 @@ def _refresh(stage: MarketStage, count: int) -> float:
     spent = []
     for _ in range(REFRESHES):
         before = cpu_seconds(stage.gateway.pid)
-        stage.tick(count)
+        stage.tick(0, count)
         while True:  # until it has nothing to do any more
             so_far = cpu_seconds(stage.gateway.pid)
             time.sleep(SETTLED_SECONDS)

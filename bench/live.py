@@ -1,6 +1,7 @@
 """Measure 7: from a change at the source to the board, and to the last of thousands of browsers."""
 
 import json
+import re
 import resource
 import time
 from collections.abc import Iterator
@@ -13,15 +14,19 @@ from bench.feed import symbols
 from bench.market_stage import MarketStage, market_stage
 from bench.processes import cpu_seconds, line_of, resident_mib, started, tell
 from bench.reporting import Entry, Goal, at_least, at_most, entry, quantile
-from bench.stage import temporary_folder, wait_until_filled
+from bench.stage import read_page, temporary_folder, wait_until_filled
 
 PEOPLE = 200
 SYMBOLS = 20
 TICKS = 60
 SETTLED_SECONDS = 0.4
+# A page is told of a symbol every half a second at most: the next tick is of another one.
+CALM_SECONDS = 0.6
+# So many that a tick of all of them fills the kernel's buffers before long.
+FLOOD = 400
 SLOW = 50
-FLOODED_WITHIN_TICKS = 400
-PATH = "/events"
+FLOODED_WITHIN_TICKS = 60
+SINCE = re.compile(r'data-since="([^"]+)"')
 CLIENTS: dict[int, Goal] = {1_000: at_most(60), 5_000: at_most(250)}
 
 
@@ -76,7 +81,11 @@ def allow_sockets(count: int) -> None:
 def clients(stage: MarketStage, count: int, slow: int = 0) -> Iterator[Popen[str]]:
     """So many streams in a process of their own, all open; the slow ones never read."""
     port = str(urlsplit(stage.url).port)
-    with started("bench.sse_clients", port, PATH, str(count), str(slow)) as process:
+    shown = SINCE.search(read_page(stage.url, stage.cookies[0]))
+    if shown is None:
+        raise RuntimeError("the page does not say which state it shows")
+    path = f"/events?since={shown[1]}"
+    with started("bench.sse_clients", port, path, str(count), str(slow)) as process:
         tell(process, json.dumps(list(stage.cookies)))
         line_of(process)
         yield process
@@ -102,8 +111,8 @@ def _watched(stage: MarketStage, count: int) -> Delays:
         time.sleep(TICKS * SETTLED_SECONDS / 4)
         at_rest = 4 * (cpu_seconds(gateway) - at_rest)
         begun = cpu_seconds(gateway)
-        for _ in range(TICKS):
-            ticked = stage.tick(1)
+        for turn in range(TICKS):
+            ticked = stage.tick(turn % SYMBOLS, 1)
             time.sleep(SETTLED_SECONDS)
             came = told(process)
             delays.missed += count - came["readers"]
@@ -118,14 +127,16 @@ def _slow_readers() -> list[Entry]:
     """Streams that nobody reads among some that are read, until the gateway has had enough."""
     with (
         temporary_folder() as folder,
-        market_stage(folder, SYMBOLS, [symbols(SYMBOLS)] * PEOPLE) as stage,
+        market_stage(folder, FLOOD, [symbols(FLOOD)] * SLOW) as stage,
         clients(stage, 2 * SLOW, SLOW) as process,
     ):
         missed = dropped = 0
+        wait_until_filled(stage.url, stage.cookies[0])
+        time.sleep(CALM_SECONDS)
         told(process)
         for _ in range(FLOODED_WITHIN_TICKS):
-            stage.tick(SYMBOLS)
-            time.sleep(SETTLED_SECONDS / 8)
+            stage.tick(0, FLOOD)
+            time.sleep(CALM_SECONDS)
             came = told(process)
             missed += SLOW - came["readers"]
             dropped = came["slow_ended"]

@@ -24,9 +24,9 @@ class MarketStage:
     url: str
     cookies: Sequence[str]
 
-    def tick(self, count: int) -> int:
-        """Move so many prices; the monotonic nanoseconds of it."""
-        tell(self.feed, f"tick {count}")
+    def tick(self, first: int, count: int) -> int:
+        """Move so many prices from one on; the monotonic nanoseconds of it."""
+        tell(self.feed, f"{first} {count}")
         return int(line_of(self.feed))
 
     def board_changes(self) -> list[int]:

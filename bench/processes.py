@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 STOP_WITHIN_SECONDS = 30.0
-START_WITHIN_SECONDS = 120.0
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -17,9 +16,9 @@ _TICK = os.sysconf("SC_CLK_TCK")
 def started(
     module: str, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """`python -m module` until left; it is told to stop by SIGTERM, and by its input's end.
+    """`python -m module` until left; what it prints can be read line by line.
 
-    What it prints can be read line by line.
+    Ours stop where their input ends, so that they tidy up; the product's services by SIGTERM.
     """
     with subprocess.Popen(  # noqa: S603 - our own
         [sys.executable, "-m", module, *arguments],
@@ -31,7 +30,10 @@ def started(
         try:
             yield process
         finally:
-            process.terminate()
+            if module.startswith("bench.") and process.stdin:
+                process.stdin.close()
+            else:
+                process.terminate()
             try:
                 process.wait(STOP_WITHIN_SECONDS)
             except subprocess.TimeoutExpired:

@@ -78,8 +78,8 @@ class Streams:
                 received = os.read(number, 1 << 18)
         if not received and (number not in self._slow_ones or happened != select.EPOLLIN):
             self._end(number)
-        # A comment keeps a stream alive and is no event.
-        elif b"data:" in received:
+        # What keeps a stream alive, and what tells of the market, is no change of a price.
+        elif b"event: row" in received:
             self._last = time.monotonic_ns()
             if not self._got:
                 self._first, self._bytes = self._last, len(received)

@@ -5,7 +5,7 @@ import re
 import resource
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from subprocess import Popen
 from urllib.parse import urlsplit
@@ -125,13 +125,12 @@ def _watched(stage: MarketStage, count: int) -> Delays:
 
 def _slow_readers() -> list[Entry]:
     """Streams that nobody reads among some that are read, until the gateway has had enough."""
-    with (
-        temporary_folder() as folder,
-        market_stage(folder, FLOOD, [symbols(FLOOD)] * SLOW) as stage,
-        clients(stage, 2 * SLOW, SLOW) as process,
-    ):
-        missed = dropped = 0
+    with ExitStack() as stack:
+        folder = stack.enter_context(temporary_folder())
+        stage = stack.enter_context(market_stage(folder, FLOOD, [symbols(FLOOD)] * SLOW))
         wait_until_filled(stage.url, stage.cookies[0])
+        process = stack.enter_context(clients(stage, 2 * SLOW, SLOW))
+        missed = dropped = 0
         time.sleep(CALM_SECONDS)
         told(process)
         for _ in range(FLOODED_WITHIN_TICKS):

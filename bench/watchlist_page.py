@@ -4,7 +4,7 @@ import asyncio
 import pstats
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -28,7 +28,8 @@ ROUNDS = 5
 SECONDS = 2.0
 PROFILED_SECONDS = 3.0
 CONNECTIONS = 16
-COUNTED_PAGES = 1000
+COUNTED_PAGES = 600
+SETTLED_SECONDS = 1.0
 QUIET_SECONDS = 4.0
 UPSTREAM_SECONDS = 0.15
 CALLED = {"SUBSCRIPTION": "subscription-svc", "QUOTE": "quote-svc", "PREDICTION": "prediction-svc"}
@@ -172,16 +173,24 @@ def calls_of_a_page(stage: Stage) -> list[Entry]:
             return int(line_of(counter))
 
         with gateway_beside(stage, settings) as (url, _):
-            page, each = page_of(stage, url), []
-            for connections in (CONNECTIONS, 1, 64):  # the first makes everybody's page warm
-                before = so_far()
-                loaded = asyncio.run(by_asyncio(page, connections, requests=COUNTED_PAGES))
-                during, before = so_far() - before, so_far()
-                # What it asks once in a while for all pages together is no page's.
-                time.sleep(QUIET_SECONDS)
-                by_itself = (so_far() - before) * loaded.seconds / QUIET_SECONDS
-                each.append(round(max(0.0, during - by_itself) / COUNTED_PAGES, 2))
+            page = page_of(stage, url)
+            load(page, connections=CONNECTIONS, seconds=SECONDS)  # everybody's page is warm then
+            each = [_calls_each(page, so_far, connections) for connections in (1, 64)]
+        with gateway_beside(stage, {**settings, **WITHOUT_BOARD}) as (url, _):
+            without = _calls_each(page_of(stage, url), so_far, 1)
     return [
-        entry("4", "RPCs a warm page, one at a time", each[1:2], "", at_most(1)),
-        entry("4", "RPCs a warm page, 64 connections", each[2:], "", at_most(0.2)),
+        entry("4", "RPCs a warm page, one at a time", each[:1], "", at_most(1)),
+        entry("4", "RPCs a warm page, 64 connections", each[1:], "", at_most(0.2)),
+        entry("4", "RPCs a page without the board, one at a time", [without]),
     ]
+
+
+def _calls_each(page: Target, so_far: Callable[[], int], connections: int) -> float:
+    """Calls a page, to a hundredth; what the gateway asks by itself for all pages is no page's."""
+    time.sleep(SETTLED_SECONDS)
+    before = so_far()
+    loaded = asyncio.run(by_asyncio(page, connections, requests=COUNTED_PAGES))
+    during, before = so_far() - before, so_far()
+    time.sleep(QUIET_SECONDS)
+    by_itself = (so_far() - before) * loaded.seconds / QUIET_SECONDS
+    return round(max(0.0, during - by_itself) / COUNTED_PAGES, 2)

@@ -32,7 +32,9 @@ from gateway.model import (
     Market,
     Quotes,
     SignInKey,
+    Subscription,
     Subscriptions,
+    Watchlist,
 )
 from gateway.settings import SETTINGS, GatewaySettings
 from subscription_svc import sign_ins, subscriptions
@@ -159,7 +161,14 @@ class InProcess(Backends):
         account = found.caller.account
         return Subscriptions(
             Account(account.account_id, account.email, account.create_time, False, None),
-            tuple(each.symbol for each in found.followed.subscriptions),
+            tuple(
+                Watchlist(each.list_id, each.name, each.position)
+                for each in found.followed.watchlists
+            ),
+            tuple(
+                Subscription(each.symbol, each.list_id, each.note, each.position, each.create_time)
+                for each in found.followed.subscriptions
+            ),
         )
 
     async def quotes(self, symbols: Sequence[str]) -> Quotes:  # noqa: ARG002 - it has them all

@@ -18,14 +18,14 @@ import exchange_calendars
 import numpy as np
 
 from bench.people import sign_up
-from bench.processes import wait_until_idle
+from bench.processes import STOP_WITHIN_SECONDS, wait_until_idle
 from stack import Stack
 
 SYMBOLS = tuple(f"S{number:02}" for number in range(60))
 SESSIONS = 320
 FOLLOWED = 20
 PEOPLE = 200
-FILLED_WITHIN_SECONDS = 120.0
+FILLED_WITHIN_SECONDS = 180.0
 PAGE = "/subscribeList"
 # Warnings of a service that is taken away on purpose would be in the way.
 QUIET = {"FORETICK_LOG_LEVEL": "ERROR"}
@@ -71,12 +71,15 @@ def product(folder: Path, lists: Sequence[Sequence[str]], **settings: str) -> It
     shutil.copytree(home, copy)
     stack = Stack(folder, **QUIET, **settings)
     try:
-        with stack:
-            wait_until_ready(stack.url, *stack.processes.values())
-            yield Stage(stack, copy, cookies)
+        for name in stack.modules:
+            stack.start(name)
+        wait_until_ready(stack.url, *stack.processes.values())
+        yield Stage(stack, copy, cookies)
     finally:
-        for process in stack.processes.values():  # those that were left when it did not come up
-            process.kill()
+        for process in stack.processes.values():
+            process.terminate()
+        for process in stack.processes.values():
+            process.wait(STOP_WITHIN_SECONDS)
 
 
 @contextmanager

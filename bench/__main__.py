@@ -18,6 +18,7 @@ from bench import (
     gate,
     growth,
     history_columns,
+    listing,
     live,
     memory,
     outages,
@@ -39,6 +40,7 @@ MEASURES: dict[tuple[str, ...], Callable[[Wanted], list[Entry]]] = {
     ("12",): lambda _: growth.measure(),
     ("accounts",): lambda _: accounts.measure(),
     ("history",): lambda _: history_columns.measure(),
+    ("listing",): lambda _: listing.measure(),
     ("forecasts",): lambda _: forecasts.measure(),
 }
 KNOWN = [name for names in MEASURES for name in names]

@@ -113,7 +113,7 @@ test-faults: $(VENV)/test.stamp ## a stack of its own, disturbed: replicas repla
 	@$(PYTEST) -s tests/faults
 
 # Processes and sources of prices that the benchmarks share with the tests.
-BENCH := PYTHONPATH=deploy:tests/e2e:tests/certificates:quote-svc/tests/yahoo $(BIN)/python -m bench
+BENCH := PYTHONPATH=deploy:tests/e2e:tests/certificates:tests/logs:quote-svc/tests/yahoo $(BIN)/python -m bench
 .PHONY: bench bench-gate
 bench: $(VENV)/dev.stamp $(ASSETS) ## what things cost beside what else one would use, in 15 minutes; ONLY=1,4 for some
 	@$(BENCH) $(if $(ONLY),--only '$(ONLY)')

@@ -4,10 +4,11 @@ import asyncio
 import csv
 import json
 import shutil
+import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ import numpy as np
 
 from bench.people import sign_up
 from bench.processes import STOP_WITHIN_SECONDS, wait_until_idle
-from stack import Stack
+from foretick_rpc.ports import free_port
+from run_local import SERVICES, local_environment
 
 SYMBOLS = tuple(f"S{number:02}" for number in range(60))
 SESSIONS = 320
@@ -29,6 +31,37 @@ FILLED_WITHIN_SECONDS = 180.0
 PAGE = "/subscribeList"
 # Warnings of a service that is taken away on purpose would be in the way.
 QUIET = {"FORETICK_LOG_LEVEL": "ERROR"}
+
+
+class Stack:
+    """Gateway and services as `make run` starts them, each a process that can be killed alone."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+        self.environment = {
+            **local_environment(),
+            "FORETICK_DATA_DIR": str(folder),
+            "GATEWAY_PORT": str(free_port()),
+            **settings,
+        }
+        self.url = f"http://127.0.0.1:{self.environment['GATEWAY_PORT']}"
+        self.processes: dict[str, Popen[bytes]] = {}
+
+    def target(self, name: str) -> str:
+        """Where a service listens."""
+        return self.environment[f"{SERVICES[name][1]}_TARGET"]
+
+    def start(self, name: str) -> None:
+        """Start one of them."""
+        module = SERVICES[name][0] if name in SERVICES else name
+        command = [sys.executable, "-m", module]
+        self.processes[name] = Popen(command, env=self.environment)  # noqa: S603 - our own
+
+    def stop(self) -> None:
+        """Stop all that run."""
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            process.wait(STOP_WITHIN_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -69,17 +102,14 @@ def product(folder: Path, lists: Sequence[Sequence[str]], **settings: str) -> It
     cookies = [each.cookie for each in asyncio.run(sign_up(home, lists))]
     copy = folder / "copy"
     shutil.copytree(home, copy)
-    stack = Stack(folder, **QUIET, **settings)
+    stack = Stack(home, {**QUIET, **settings})
     try:
-        for name in stack.modules:
+        for name in (*SERVICES, "gateway"):
             stack.start(name)
         wait_until_ready(stack.url, *stack.processes.values())
         yield Stage(stack, copy, cookies)
     finally:
-        for process in stack.processes.values():
-            process.terminate()
-        for process in stack.processes.values():
-            process.wait(STOP_WITHIN_SECONDS)
+        stack.stop()
 
 
 @contextmanager

@@ -112,19 +112,20 @@ test-faults: $(VENV)/test.stamp ## a stack of its own, disturbed: replicas repla
 	@deploy/need-docker
 	@$(PYTEST) -s tests/faults
 
-.PHONY: bench
-bench: $(VENV)/run.stamp $(ASSETS) ## what things cost, side by side, as ratios
-	@$(BIN)/python bench/history_columns.py
-	@$(BIN)/python bench/forecasts.py
-	@$(BIN)/python bench/listing.py
-	@$(BIN)/python bench/accounts.py
+# How the product is started, and a source of prices that the tests have too.
+BENCH := PYTHONPATH=deploy:tests/certificates:quote-svc/tests/yahoo $(BIN)/python -m bench
+.PHONY: bench bench-gate
+bench: $(VENV)/dev.stamp $(ASSETS) ## what things cost beside what else one would use, in 15 minutes; ONLY=1,4 for some
+	@$(BENCH) $(if $(ONLY),--only '$(ONLY)')
+bench-gate: $(VENV)/dev.stamp $(ASSETS) ## fail where a warm page costs too much CPU, or more than one call
+	@$(BENCH) --gate
 
 ##### keep
 
 .PHONY: check format words protos protos-check lock
 check: $(VENV)/dev.stamp $(ASSETS) protos-check ## formatting, lint, types, contracts
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
-	@MYPYPATH=deploy:tests/postgres:tests/logs $(BIN)/mypy $(PACKAGES:=/src) protos/gen protos/generate.py gateway/words.py $(wildcard deploy/*.py) bench conftest.py
+	@MYPYPATH=deploy:tests/postgres:tests/logs:tests/certificates:quote-svc/tests/yahoo $(BIN)/mypy $(PACKAGES:=/src) protos/gen protos/generate.py gateway/words.py $(wildcard deploy/*.py) bench conftest.py
 	@for tests in $(TESTS); do MYPYPATH=deploy:gateway:deploy/smoke/outside:tests/browser:tests/e2e:tests/faults:tests/long:tests/postgres:tests/certificates:tests/logs:quote-svc/tests/yahoo:gateway/tests/fakes:prediction-svc/tests/fakes $(BIN)/mypy $$tests || exit 1; done
 	@PATH="$(CURDIR)/$(BIN):$$PATH" && cd protos && npm ci --silent --ignore-scripts --no-audit --no-fund && npm exec --silent -- buf lint && npm exec --silent -- buf format --diff --exit-code
 format: $(VENV)/dev.stamp ## format the code

@@ -1,9 +1,8 @@
 """What a batch of forecasts and a training cost, for 500 symbols and five years of sessions.
 
-`python bench/forecasts.py` prints CPU seconds of all threads, each against its goal. A batch is
-everything between the bars and the ledger: what came of earlier forecasts, features, predictions,
-calibration of three horizons, rows of the ledger. A training stands beside a bare `xgb.train` on
-the same matrix.
+In CPU seconds of all threads. A batch is everything between the bars and the ledger: what came of
+earlier forecasts, features, predictions, calibration of three horizons, rows of the ledger. A
+training stands beside a bare `xgb.train` on the same matrix.
 """
 
 import asyncio
@@ -11,13 +10,16 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
+from bench.reporting import Entry, Goal, at_most, entry
 from prediction_svc import batches, scale_model
 from prediction_svc.batches import Order
 from prediction_svc.book import Edition
@@ -107,32 +109,36 @@ def cpu(work: Callable[[], T]) -> tuple[T, float]:
     return work(), time.process_time() - begun
 
 
-def train(market: Market, recipe: Recipe) -> TrainedModel:
-    """Train the latest fixed date's model, and print what that and a bare training cost."""
+def train(market: Market, recipe: Recipe) -> tuple[TrainedModel, list[Entry]]:
+    """Train the latest fixed date's model; what that and a bare training cost."""
     histories = market.read().histories
     fit = fits_of(histories)[-1]
     model, whole = cpu(lambda: train_model(market, fit, recipe, lambda *_: None))
     if model is None:
-        raise SystemExit("the histories are too short for a model")
+        raise RuntimeError("the histories are too short for a model")
     panel = build_panel(histories, recipe)
     features = build_features(panel)
     rows = scale_model.label_rows(panel, fit, recipe)
     _, bare = cpu(lambda: scale_model.fit_sizes(panel, features, rows, recipe, lambda _: None))
-    goal = 1.5 * bare + 3
-    print(f"training, {len(rows):,} rows: {whole:.1f} s; xgb.train alone {bare:.1f} s", end="; ")
-    print(f"goal {goal:.1f} s, {'met' if whole <= goal else 'missed'}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak RSS so far {peak:,.0f} MiB; goal 1,229 MiB, {'met' if peak <= 1229 else 'missed'}")
-    return model
+    return model, [
+        _figure(f"training on {len(rows):,} rows, CPU", whole, "s", at_most(1.5 * bare + 3)),
+        _figure("xgb.train alone, CPU", bare, "s"),
+        _figure("training, peak memory", peak, "MiB", at_most(1229)),
+    ]
 
 
-async def batch(market: Market, model: TrainedModel, recipe: Recipe) -> None:
-    """Make some batches one after the other, and print what the last of them cost."""
+def _figure(name: str, value: float, unit: str, goal: Goal | None = None) -> Entry:
+    return entry("forecasts", name, [value], unit, goal)
+
+
+async def batch(market: Market, model: TrainedModel, recipe: Recipe) -> list[Entry]:
+    """Make some batches one after the other; what they cost, and what a backtest does."""
     histories = market.read().histories
-    tested, seconds = cpu(lambda: backtest_horizons(histories, [model], recipe))
-    print(f"backtest of three horizons, once a promotion: {seconds:.1f} s")
+    tested, backtest = cpu(lambda: backtest_horizons(histories, [model], recipe))
     standing = {horizon: one.standing for horizon, one in tested.items()}
     edition = Edition(MARKET, frozenset(), {}, {}, standing=standing)
+    spent, parts = [], []
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder) / 'bench.db'}"
         async with writable_ledger(url) as (_, ledger):
@@ -140,11 +146,18 @@ async def batch(market: Market, model: TrainedModel, recipe: Recipe) -> None:
             for later in range(BATCHES):
                 moved = replace(market, sessions=market.sessions + later)
                 begun = time.process_time()
-                edition, parts = await one_batch(moved, edition, [model], recorder, url, recipe)
-                seconds = time.process_time() - begun
-    told = ", ".join(f"{name} {spent:.2f}" for name, spent in parts.items())
-    verdict = "met" if seconds <= GOAL_BATCH_SECONDS else "missed"
-    print(f"a batch: {seconds:.2f} s ({told}); goal {GOAL_BATCH_SECONDS} s, {verdict}")
+                edition, part = await one_batch(moved, edition, [model], recorder, url, recipe)
+                spent.append(time.process_time() - begun)
+                parts.append(part)
+    goal = at_most(GOAL_BATCH_SECONDS)
+    return [
+        _figure("backtest of three horizons, once a promotion, CPU", backtest, "s"),
+        entry("forecasts", "a batch of forecasts, CPU", spent[1:], "s", goal),
+        *(
+            entry("forecasts", f"of that {name}", [part[name] for part in parts[1:]], "s")
+            for name in parts[0]
+        ),
+    ]
 
 
 async def one_batch(  # noqa: PLR0913, PLR0917 - all that a batch goes through
@@ -182,15 +195,16 @@ async def one_batch(  # noqa: PLR0913, PLR0917 - all that a batch goes through
     return edition, parts
 
 
-def main() -> None:
-    """Print the table."""
+def measure() -> list[Entry]:
+    """The figures of a process of its own, since its peak memory is one of them."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(_figures).result()
+
+
+def _figures() -> list[Entry]:
     recipe = Recipe()
     last = np.busday_offset("2026-06-30", 30, roll="backward")
     days = np.busday_offset(last, np.arange(-SESSIONS - 29, 1), roll="backward").astype(np.int64)
     market = Market([walk(number, days) for number in range(SYMBOLS)], days, SESSIONS)
-    model = train(market, recipe)
-    asyncio.run(batch(market, model, recipe))
-
-
-if __name__ == "__main__":
-    main()
+    model, trained = train(market, recipe)
+    return trained + asyncio.run(batch(market, model, recipe))

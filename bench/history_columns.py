@@ -1,13 +1,11 @@
 """What a history of 1,260 bars costs as packed columns, and as one message per bar.
 
-Both travel over the same kind of channel from a process of their own, and both ends are counted:
-`python bench/history_columns.py` prints CPU per call and the ratio, by interleaved rounds.
+Both travel over the same kind of channel from a process of their own, and both ends are counted.
 """
 
 import asyncio
-import statistics
+import os
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -16,6 +14,8 @@ import grpc
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from bench.processes import cpu_seconds, line_of, started
+from bench.reporting import Entry, at_least, entry, ratios
 from foretick.quote.v1 import quote_pb2 as pb
 
 BARS = 1260
@@ -88,7 +88,7 @@ def read_bars(message: Any, packed: bytes) -> Columns:
 
 
 async def serve() -> None:
-    """Answer Columns, Bars and Cpu (this process's seconds so far) until standard input ends."""
+    """Answer Columns and Bars until standard input ends."""
     columns, message = some_columns(), bars_message()
 
     def handler(answer: Callable[[], bytes]) -> Any:
@@ -100,7 +100,6 @@ async def serve() -> None:
     methods = {
         "Columns": handler(partial(pack_columns, columns)),
         "Bars": handler(partial(pack_bars, message, columns)),
-        "Cpu": handler(lambda: repr(time.process_time()).encode()),
     }
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench", methods),))
@@ -110,19 +109,15 @@ async def serve() -> None:
     await server.stop(None)
 
 
-async def measure() -> None:
-    """Time both ways against a server in a process of its own; print a Markdown table."""
-    server = await asyncio.create_subprocess_exec(
-        sys.executable,
-        __file__,
-        "serve",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert server.stdin  # noqa: S101 - both are pipes
-    assert server.stdout  # noqa: S101
-    port = int(await server.stdout.readline())
+def measure() -> list[Entry]:
+    """CPU of a call by both ways, both ends counted, by interleaved rounds."""
+    with started("bench.history_columns") as server:
+        return asyncio.run(_measure(int(line_of(server)), server.pid))
+
+
+async def _measure(port: int, server: int) -> list[Entry]:
     message = bars_message()
+    pids = (server, os.getpid())
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
 
         async def call(method: str) -> bytes:
@@ -133,50 +128,39 @@ async def measure() -> None:
         same = read_columns(await call("Columns"))
         other = read_bars(message, await call("Bars"))
         if any(not np.array_equal(same[name], other[name]) for name in same):
-            raise SystemExit("the two ways do not say the same")
+            raise RuntimeError("the two ways do not say the same")
         sizes = [len(await call(method)) for method in ("Columns", "Bars")]
-        rounds = []
+        columns, bars = [], []
         for _ in range(ROUNDS):
-            columns = await cpu_of(call, "Columns", read_columns)
-            bars = await cpu_of(call, "Bars", partial(read_bars, message))
-            rounds.append((columns, bars))
-    server.stdin.close()
-    await server.wait()
-    report(rounds, sizes)
+            columns.append(await _cpu_of(call, "Columns", read_columns, pids))
+            bars.append(await _cpu_of(call, "Bars", partial(read_bars, message), pids))
+    return [
+        entry(
+            "history",
+            "1,260 bars, CPU of a message per bar over packed columns",
+            ratios(bars, columns),
+            "×",
+            at_least(GOAL),
+        ),
+        entry("history", "packed columns, CPU of both ends", columns, "ms"),
+        entry("history", "a message per bar, CPU of both ends", bars, "ms"),
+        entry("history", "packed columns", sizes[:1], "bytes"),
+        entry("history", "a message per bar", sizes[1:], "bytes"),
+    ]
 
 
-async def cpu_of(
-    call: Callable[[str], Awaitable[bytes]], method: str, read: Callable[[bytes], Columns]
+async def _cpu_of(
+    call: Callable[[str], Awaitable[bytes]],
+    method: str,
+    read: Callable[[bytes], Columns],
+    pids: tuple[int, ...],
 ) -> float:
-    """CPU milliseconds of one call and of reading its answer, both processes together."""
-
-    async def spent() -> float:
-        return time.process_time() + float(await call("Cpu"))
-
-    before = await spent()
+    """CPU milliseconds of one call and of reading its answer."""
+    before = cpu_seconds(*pids)
     for _ in range(CALLS):
         read(await call(method))
-    return 1000 * (await spent() - before) / CALLS
-
-
-def report(rounds: list[tuple[float, float]], sizes: list[int]) -> None:
-    """Print medians, spreads and the ratio."""
-    ratios = [bars / columns for columns, bars in rounds]
-    print("| a history of 1,260 bars as | CPU ms a call, both ends | bytes |\n|---|---|---|")
-    for name, values, size in zip(
-        ("packed columns", "a message per bar"), zip(*rounds, strict=True), sizes, strict=True
-    ):
-        print(
-            f"| {name} | {statistics.median(values):.2f} "
-            f"({min(values):.2f}–{max(values):.2f}) | {size:,} |"
-        )
-    ratio = statistics.median(ratios)
-    verdict = "met" if ratio >= GOAL else "missed"
-    print(
-        f"\nratio {ratio:.1f} ({min(ratios):.1f}–{max(ratios):.1f}) over {ROUNDS} rounds; "
-        f"goal {GOAL}: {verdict}"
-    )
+    return 1000 * (cpu_seconds(*pids) - before) / CALLS
 
 
 if __name__ == "__main__":
-    asyncio.run(serve() if sys.argv[1:] == ["serve"] else measure())
+    asyncio.run(serve())

@@ -1,20 +1,18 @@
-"""What the longest list of forecasts costs; `python bench/listing.py`.
+"""What the longest list of forecasts costs, beside encoding and sending the same reply.
 
-`ListForecasts` of 1,000 symbols by the service's own servicer, against a call that encodes and
-sends the same reply, by interleaved rounds of one run. CPU of the answering process alone, which
-is a process of its own. An edition's first list, whose messages are made then, is told besides.
+`ListForecasts` of 1,000 symbols by the service's own servicer, against a call that sends a reply
+that is there. CPU of the answering process alone, which is one of its own: `python -m
+bench.listing`. An edition's first list, whose messages are made then, is told besides.
 """
 
 import asyncio
-import multiprocessing
-import os
-import statistics
+import sys
 import time
 from functools import partial
-from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
+from bench.processes import cpu_seconds, line_of, started
+from bench.reporting import Entry, at_most, entry, ratios
 from foretick.prediction.v1 import prediction_pb2 as pb
 from foretick.prediction.v1 import prediction_pb2_grpc as pb_grpc
 from foretick_rpc.client import open_channel
@@ -52,12 +50,8 @@ def book() -> Book:
     return held
 
 
-def serve(told: Connection) -> None:
-    """Serve both, each on a port of its own, until told to end."""
-    asyncio.run(_serve(told))
-
-
-async def _serve(told: Connection) -> None:
+async def serve() -> None:
+    """Serve both until standard input ends; the two ports are printed."""
     held = book()
     unused: Any = None  # the ledger, trainings, models and records, which no list asks
     own = PredictionServicer(held, unused, unused, unused, unused)
@@ -67,17 +61,11 @@ async def _serve(told: Connection) -> None:
         serving(RpcService(SERVICE.full_name, partial(add, own))) as first,
         serving(RpcService(SERVICE.full_name, partial(add, bare))) as second,
     ):
-        told.send((first.port, second.port))
-        await asyncio.to_thread(told.recv)
+        print(first.port, second.port, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-async def compare(pid: int, ports: tuple[int, int]) -> tuple[list[float], list[float]]:
+async def compare(pid: int, ports: list[str]) -> tuple[list[float], list[float]]:
     """CPU seconds a call in each round: of the service, and of encoding and sending alone."""
     spent: tuple[list[float], list[float]] = ([], [])
     open_ = partial(open_channel, service_token=SERVICE_TOKEN, service=SERVICE)
@@ -85,7 +73,7 @@ async def compare(pid: int, ports: tuple[int, int]) -> tuple[list[float], list[f
         stubs = [pb_grpc.PredictionServiceStub(each) for each in (one, other)]
         replies = [await stub.ListForecasts(REQUEST) for stub in stubs]
         if replies[0] != replies[1] or len(replies[0].forecasts) != SYMBOLS:
-            raise SystemExit("the two do not answer the same")
+            raise RuntimeError("the two do not answer the same")
         for _ in range(ROUNDS):
             for stub, own in zip(stubs, spent, strict=True):
                 before = cpu_seconds(pid)
@@ -95,25 +83,23 @@ async def compare(pid: int, ports: tuple[int, int]) -> tuple[list[float], list[f
     return spent
 
 
-def main() -> None:
-    """Print the figures."""
-    spawn = multiprocessing.get_context("spawn")
-    here, there = spawn.Pipe()
-    process = spawn.Process(target=serve, args=(there,))
-    process.start()
-    listed, sent = asyncio.run(compare(process.pid or 0, here.recv()))
-    here.send(None)
-    process.join()
-    ratio = statistics.median(a / b for a, b in zip(listed, sent, strict=True))
-    own, alone = (1e3 * statistics.median(each) for each in (listed, sent))
-    print(f"ListForecasts of {SYMBOLS:,} symbols: {own:.2f} ms of CPU", end="; ")
-    print(f"encoding and sending the reply alone {alone:.2f} ms", end="; ")
-    print(f"ratio {ratio:.2f}, goal {GOAL}, {'met' if ratio <= GOAL else 'missed'}")
+def measure() -> list[Entry]:
+    """By interleaved rounds."""
+    with started("bench.listing") as server:
+        listed, sent = asyncio.run(compare(server.pid, line_of(server).split()))
     begun = time.process_time()
     Messages(book()).page(1, 0, SYMBOLS)
-    made = 1e3 * (time.process_time() - begun)
-    print(f"the first list of an edition, which makes the messages: {made:.0f} ms more")
+    made = 1000 * (time.process_time() - begun)
+    over = ratios(listed, sent)
+    own, alone = ([1000 * each for each in spent] for spent in (listed, sent))
+    what = f"ListForecasts of {SYMBOLS:,} symbols"
+    return [
+        entry("listing", f"{what}, CPU over sending alone", over, "×", at_most(GOAL)),
+        entry("listing", f"{what}, CPU", own, "ms"),
+        entry("listing", "encoding and sending the reply alone, CPU", alone, "ms"),
+        entry("listing", "the first list of an edition, CPU more", [made], "ms"),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(serve())

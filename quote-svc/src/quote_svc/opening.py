@@ -118,8 +118,12 @@ async def _yahoo_market(settings: QuoteSettings) -> AsyncIterator[Opened]:
         poll=timedelta(seconds=settings.poll_seconds),
         # Below the deadline of pages, so that one cold symbol takes no other one's price along.
         patience=timedelta(seconds=1.5),
+        # What one answer is read from, the next is asked for.
+        at_once=2 * settings.yahoo_at_once,
     )
-    source = YahooSource(ca_bundle=settings.ca_bundle, rate=settings.yahoo_rate)
+    source = YahooSource(
+        ca_bundle=settings.ca_bundle, rate=settings.yahoo_rate, at_once=settings.yahoo_at_once
+    )
     try:
         async with (
             open_database(settings.database, "quote_svc") as database,

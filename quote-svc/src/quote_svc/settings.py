@@ -41,6 +41,7 @@ class QuoteSettings(RpcSettings):
     )
     database_url: str | None = Field(default=None, validation_alias="QUOTE_DATABASE_URL")
     yahoo_rate: float = Field(default=2, gt=0, le=100, validation_alias="QUOTE_YAHOO_RATE")
+    yahoo_at_once: int = Field(default=4, ge=2, le=100, validation_alias="QUOTE_YAHOO_AT_ONCE")
     ca_bundle: FilePath | None = Field(default=None, validation_alias="QUOTE_CA_BUNDLE")
     poll_seconds: float = Field(default=15, ge=1, le=3600, validation_alias="QUOTE_POLL_SECONDS")
     seed_file: FilePath | None = Field(default=None, validation_alias="QUOTE_SEED_FILE")

@@ -53,12 +53,14 @@ class Upkeep:
     """What is fetched unasked, and how the market treats time.
 
     `seeds` are fetched in the background in their order, `poll` is how often quotes of open
-    exchanges are renewed, `patience` how long a caller waits for a symbol not known yet.
+    exchanges are renewed, `patience` how long a caller waits for a symbol not known yet, `at_once`
+    how many that people wait for are fetched together.
     """
 
     seeds: tuple[str, ...] = ()
     poll: timedelta = timedelta(seconds=15)
     patience: timedelta = timedelta(seconds=4)
+    at_once: int = 8
     wall: Callable[[], datetime] = _now
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
@@ -83,7 +85,9 @@ class StoredMarket:
         self._refresher = Refresher(source, store, calendar_for, upkeep.wall)
         self._instruments: dict[str, tuple[SourceInstrument, Instrument]] = {}
         self._errands = Errands(shared.database, market_id, upkeep.wall, upkeep.sleep)
-        self._upstream = Upstream(source, self._refresher, self._errands, lambda: self.holds)
+        self._upstream = Upstream(
+            source, self._refresher, self._errands, lambda: self.holds, upkeep.at_once
+        )
         self._scheduler = Scheduler(
             self._refresher, self._upstream.flights, upkeep.seeds, upkeep.poll, upkeep.wall
         )

@@ -20,7 +20,6 @@ from quote_svc.flights import Flights
 from quote_svc.refreshing import Refresher, pending
 from quote_svc.source import Source, SourceFailure, SourceInstrument, Unreachable
 
-_AT_ONCE = 8
 _SEARCH_SECONDS = 3.0
 _ERRAND_SECONDS = 60.0
 
@@ -29,10 +28,15 @@ class Upstream:
     """Fetches and searches, by itself or by an errand, and does the errands of others."""
 
     def __init__(
-        self, source: Source, refresher: Refresher, errands: Errands, holds: Callable[[], bool]
+        self,
+        source: Source,
+        refresher: Refresher,
+        errands: Errands,
+        holds: Callable[[], bool],
+        at_once: int,
     ) -> None:
-        """`holds` says whether this replica may ask the source."""
-        self.flights = Flights(self._fetch, _AT_ONCE)
+        """`holds` says whether this replica may ask the source, `at_once` for how many people."""
+        self.flights = Flights(self._fetch, at_once)
         self._source = source
         self._refresher = refresher
         self._errands = errands

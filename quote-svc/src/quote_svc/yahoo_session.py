@@ -21,7 +21,6 @@ from quote_svc.pacing import CircuitBreaker, Refusal, TokenBucket, Trouble
 from quote_svc.source import Nonsense, RateLimited, SourceFailure, Unreachable
 from quote_svc.yahoo_chart import mend_chart, read_json
 
-BURST = 2
 _CHART = "/finance/chart/"
 _TOO_MANY = (429, 999)  # 999 is Yahoo's own
 

@@ -27,10 +27,10 @@ from quote_svc.source import (
     Unreachable,
 )
 from quote_svc.yahoo_bars import KINDS, history_of
-from quote_svc.yahoo_session import BURST, Gate, YahooSession
+from quote_svc.yahoo_session import Gate, YahooSession
 
 T = TypeVar("T")
-_THREADS = 4
+AT_ONCE = 4
 _YEARS = timedelta(days=3653)
 _EAST = timedelta(hours=14)  # nowhere does a day begin earlier than this before UTC's
 _SEARCH_RESULTS = 20
@@ -39,15 +39,17 @@ _SEARCH_RESULTS = 20
 class YahooSource:
     """Prices from Yahoo. One at a time in a process: yfinance keeps one session for all.
 
-    `rate` is requests a second; `clock` monotonic seconds; `sleep` blocks a worker's thread.
+    `rate` is requests a second, of which half of `at_once` may come together, and `at_once` be
+    under way for histories; `clock` monotonic seconds; `sleep` blocks a worker's thread.
     `deadline` is in seconds, for one request.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all are named, and few are given
         self,
         *,
         ca_bundle: Path | None = None,
         rate: float = 2.0,
+        at_once: int = AT_ONCE,
         deadline: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
@@ -55,11 +57,11 @@ class YahooSource:
         self._cache_folder = tempfile.mkdtemp(prefix="foretick-yahoo-")
         set_cache_location(self._cache_folder)
         yfinance.config.debug.hide_exceptions = False
-        self._gate = Gate(TokenBucket(rate, BURST), CircuitBreaker(), clock, sleep)
+        self._gate = Gate(TokenBucket(rate, at_once // 2), CircuitBreaker(), clock, sleep)
         self._deadline = deadline
         self._session = YahooSession(self._gate, ca_bundle, deadline)
         _without_crumb(YfData(session=self._session))
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="yahoo")
+        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="yahoo")
         # People wait for a search: it shall not queue up behind histories.
         self._search_pool = ThreadPoolExecutor(1, thread_name_prefix="yahoo-search")
         self._flights: dict[tuple[str, date | None], asyncio.Task[SourceHistory]] = {}

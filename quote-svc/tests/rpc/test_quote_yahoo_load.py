@@ -45,6 +45,17 @@ async def test_200_cold_symbols_are_fetched_four_at_a_time(yahoo: FakeYahoo) -> 
     assert yahoo.most_in_flight <= 4
 
 
+async def test_more_are_fetched_at_once_where_that_is_set(yahoo: FakeYahoo) -> None:
+    symbols = [f"SYM{at}" for at in range(20)]
+    yahoo.listings = {s: Listing(s, TEN_YEARS[:5], [1.0, 2, 3, 4, 5]) for s in symbols}
+    yahoo.hold()
+    async with reached(yahoo, at_once=20) as source:
+        answers = asyncio.gather(*(source.history(symbol, None) for symbol in symbols))
+        await asyncio.to_thread(yahoo.wait_for_calls, 20)
+        yahoo.release()
+        assert [answer.instrument.symbol for answer in await answers] == symbols
+
+
 async def test_a_search_does_not_wait_for_histories(yahoo: FakeYahoo) -> None:
     yahoo.results = [found_row("AAPL", "Apple Inc.")]
     yahoo.hold()

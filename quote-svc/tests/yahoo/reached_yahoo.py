@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from fake_yahoo import FakeYahoo
-from quote_svc.yahoo_source import YahooSource
+from quote_svc.yahoo_source import AT_ONCE, YahooSource
 
 
 class HandClock:
@@ -28,7 +28,12 @@ class HandClock:
 
 @asynccontextmanager
 async def reached(
-    fake: FakeYahoo, *, rate: float = 1000, deadline: float = 10, clock: HandClock | None = None
+    fake: FakeYahoo,
+    *,
+    rate: float = 1000,
+    at_once: int = AT_ONCE,
+    deadline: float = 10,
+    clock: HandClock | None = None,
 ) -> AsyncIterator[YahooSource]:
     """A YahooSource that reaches `fake` through the environment alone."""
     clock = clock or HandClock()
@@ -36,7 +41,12 @@ async def reached(
         for name, value in fake.environment.items():
             patch.setenv(name, value)
         source = YahooSource(
-            ca_bundle=fake.ca_bundle, rate=rate, deadline=deadline, clock=clock, sleep=clock.advance
+            ca_bundle=fake.ca_bundle,
+            rate=rate,
+            at_once=at_once,
+            deadline=deadline,
+            clock=clock,
+            sleep=clock.advance,
         )
         try:
             yield source

@@ -1,0 +1,114 @@
+"""Thousands of browsers that keep a page open: `python -m bench.sse_clients PORT PATH COUNT SLOW`.
+
+The first line of its input is a JSON list of cookies, which take turns; the last SLOW of the COUNT
+streams never read. When all are open it prints "open". From then on it answers each line with what
+has come since the last one, as JSON: how many readers got an event, the monotonic nanoseconds at
+which the first and the last of them had it, how many bytes the first event had, and how many
+streams of either kind have ended so far.
+"""
+
+import json
+import os
+import select
+import socket
+import sys
+import time
+from contextlib import suppress
+
+OPEN_WITHIN_SECONDS = 60.0
+SMALL_BUFFER = 4096
+
+
+class Streams:
+    """The open streams of this process, read by one loop without any library in between."""
+
+    def __init__(self, port: int, path: str, slow: int) -> None:
+        self._port, self._path, self._slow = port, path, slow
+        self._poll = select.epoll()
+        self._sockets: dict[int, socket.socket] = {}
+        self._slow_ones: set[int] = set()
+        self._got: set[int] = set()
+        self._first = self._last = self._bytes = 0
+        self._ended = {"readers_ended": 0, "slow_ended": 0}
+
+    def open(self, cookies: list[str], count: int) -> None:
+        """Open all, one after the other; raises RuntimeError where one is refused."""
+        for number in range(count):
+            is_slow = number >= count - self._slow
+            stream = socket.socket()
+            if is_slow:
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+            stream.settimeout(OPEN_WITHIN_SECONDS)
+            stream.connect(("127.0.0.1", self._port))
+            lines = (
+                f"GET {self._path} HTTP/1.1",
+                f"Host: 127.0.0.1:{self._port}",
+                "Accept: text/event-stream",
+                f"Cookie: {cookies[number % len(cookies)]}",
+            )
+            stream.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
+            head = stream.recv(4096)
+            if not head.startswith(b"HTTP/1.1 200"):
+                raise RuntimeError(head.decode("utf-8", "replace"))
+            stream.setblocking(False)
+            self._sockets[stream.fileno()] = stream
+            if is_slow:
+                self._slow_ones.add(stream.fileno())
+                self._poll.register(stream.fileno(), select.EPOLLRDHUP)
+            else:
+                self._poll.register(stream.fileno(), select.EPOLLIN)
+
+    def serve(self) -> None:
+        """Read until standard input ends."""
+        asked = sys.stdin.fileno()
+        self._poll.register(asked, select.EPOLLIN)
+        while True:
+            for number, happened in self._poll.poll():
+                if number != asked:
+                    self._read(number, happened)
+                elif not os.read(asked, 64):
+                    return
+                else:
+                    print(json.dumps(self._told()), flush=True)
+
+    def _read(self, number: int, happened: int) -> None:
+        received = b""
+        if number not in self._slow_ones:
+            with suppress(ConnectionError):
+                received = os.read(number, 1 << 18)
+        if not received and (number not in self._slow_ones or happened != select.EPOLLIN):
+            self._end(number)
+        # What keeps a stream alive, and what tells of the market, is no change of a price.
+        elif b"event: row" in received:
+            self._last = time.monotonic_ns()
+            if not self._got:
+                self._first, self._bytes = self._last, len(received)
+            self._got.add(number)
+
+    def _end(self, number: int) -> None:
+        self._poll.unregister(number)
+        self._sockets.pop(number).close()
+        self._ended["slow_ended" if number in self._slow_ones else "readers_ended"] += 1
+
+    def _told(self) -> dict[str, int]:
+        told = {"readers": len(self._got), "first": self._first, "last": self._last}
+        told |= {"bytes": self._bytes, **self._ended}
+        self._got.clear()
+        return told
+
+
+def main() -> None:
+    """Open what is asked for, and read."""
+    port, path, count, slow = sys.argv[1:]
+    streams = Streams(int(port), path, int(slow))
+    # Unbuffered, since what follows is read by the loop.
+    line = b""
+    while not line.endswith(b"\n"):
+        line += os.read(sys.stdin.fileno(), 1 << 16)
+    streams.open(json.loads(line), int(count))
+    print("open", flush=True)
+    streams.serve()
+
+
+if __name__ == "__main__":
+    main()

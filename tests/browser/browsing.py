@@ -11,7 +11,7 @@ from stack import PASSWORD
 
 SIZES = {"desk": (1280, 900), "phone": (360, 740)}
 # Whatever is not there after so long is not coming; a machine may be busy.
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 NUMBERS = count(1)
 
 Window = Callable[..., Page]

@@ -6,12 +6,22 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, StorageState, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    StorageState,
+    expect,
+    sync_playwright,
+)
 
 from browsing import PATIENCE_MS, SIZES, Window, offered, registered
 from stack import Stack
 
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
+
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +98,7 @@ def follower(chromium: Browser, demo_stack: Stack) -> StorageState:
         page.get_by_role("rowheader", name=symbol).wait_for()
     page.wait_for_function(
         "() => document.querySelectorAll('svg.bandbar').length === 5 || location.reload()",
-        timeout=3 * PATIENCE_MS,
+        timeout=2 * PATIENCE_MS,
         polling=1000,
     )
     state = context.storage_state()

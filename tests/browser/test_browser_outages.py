@@ -20,6 +20,7 @@ def test_an_open_page_says_what_is_away_and_catches_up(
     page: Page = window(storage_state=follower)
     page.goto("/subscribeList")
     expect(page.locator("tr[data-symbol]")).to_have_count(5)
+    expect(page.locator("#notices")).not_to_contain_text("unavailable")
     page.evaluate("window.isThisPage = true")
     demo_stack.kill(service)
     try:

@@ -12,6 +12,7 @@ BEFORE = ("/login", "/register", "/forgot", "/reset-password?token=none")
 AFTER = (
     "/subscribeList",
     "/search?q=a",
+    "/lists",
     "/symbols/ALVQ",
     "/symbols/ALVQ?horizon=20",
     "/symbols/NOSUCH",

@@ -84,7 +84,7 @@ def test_a_price_changes_before_ones_eyes(newcomer: Page) -> None:
     newcomer.evaluate("window.isThisPage = true")
     cell = newcomer.locator(f"#row-{symbol} .price .main")
     width = newcomer.locator(f"#row-{symbol} .price").bounding_box()
-    expect(cell).not_to_have_text(before, timeout=60_000)
+    expect(cell).not_to_have_text(before)
     assert newcomer.evaluate("window.isThisPage") is True
     after = newcomer.locator(f"#row-{symbol} .price").bounding_box()
     assert width is not None

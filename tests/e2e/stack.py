@@ -22,7 +22,8 @@ from run_local import SERVICES, local_environment
 from secrets_in_logs import note
 
 T = TypeVar("T")
-WITHIN_SECONDS = 60.0
+# Only what never comes takes so long, or a machine that is busy with much else.
+WITHIN_SECONDS = 180.0
 PASSWORD = "correct horse battery"
 note(PASSWORD)
 SYMBOLS = ("AAPL", "CAT", "JPM", "KO", "MSFT", "PFE", "WMT", "XOM")
@@ -86,9 +87,14 @@ class Stack:
                 assert time.monotonic() < give_up, f"{name} is not serving: {self.log(name)}"
 
     def __enter__(self) -> "Stack":
-        for name in self.modules:
-            self.start(name)
-        self.wait_until_serving()
+        try:
+            for name in self.modules:
+                self.start(name)
+            self.wait_until_serving()
+        except BaseException:
+            for name in list(self.processes):
+                self.kill(name)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

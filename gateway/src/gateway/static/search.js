@@ -1,4 +1,4 @@
-// The listbox below the field for a symbol; htmx fills it while one types.
+// The listbox below the field for a symbol, which htmx fills while one types; and menus that close.
 "use strict";
 (() => {
   // Looked up each time, since the page's content may have been read anew.
@@ -55,4 +55,12 @@
     const option = event.target.closest('[role="option"]');
     if (option) choose(option);
   });
+
+  function closeMenus(except) {
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      if (!menu.contains(except)) menu.open = false;
+    }
+  }
+  document.addEventListener("click", (event) => closeMenus(event.target));
+  document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenus(null));
 })();

@@ -152,7 +152,7 @@ class InProcess(Backends):
         self._own_lists = lists
         self._own_quotes, self._own_forecasts, self._own_market = quotes, forecasts, market
 
-    async def subscriptions(self, key: SignInKey, *, fresh: bool = True) -> Subscriptions:  # noqa: ARG002 - all are
+    async def subscriptions(self, key: SignInKey, *, fresh: bool = False) -> Subscriptions:  # noqa: ARG002
         """From the database."""
         asked = sign_ins.SignInKey(key.account_id, key.sign_in_id)
         (found,) = await self._own_lists.batch_list([asked])

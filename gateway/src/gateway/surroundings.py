@@ -51,7 +51,7 @@ class Poll:
         board = self._board
         quotes, forecasts = board.quotes, board.forecasts
         of = (
-            id(self._told),
+            self._told,
             board.market_time,
             quotes.market_id,
             quotes.reason,

@@ -130,7 +130,12 @@ _CLOCK = text("SELECT extract(epoch FROM clock_timestamp())")
 
 def insert(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
     """INSERT of the connection's own dialect, which has `on_conflict_do_…`."""
-    if connection.dialect.name == "sqlite":
+    return insert_of(connection.dialect.name, table)
+
+
+def insert_of(dialect: str, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    """The same for statements that are made once, by the name of the dialect."""
+    if dialect == "sqlite":
         from sqlalchemy.dialects import sqlite  # noqa: PLC0415 - see the module
 
         return sqlite.insert(table)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 
 from subscription_svc.audit import AuditKind, Entry, subject_of
@@ -60,6 +60,13 @@ COLUMNS = (
     _TABLE.create_time,
     _TABLE.administrator,
     _TABLE.disable_time,
+)
+
+
+_LOCK = (
+    select(*COLUMNS)
+    .where(_TABLE.account_id == bindparam("account"))
+    .with_for_update(key_share=True)
 )
 
 
@@ -128,11 +135,8 @@ def lock_account(connection: Connection, account_id: str) -> Account:
     SQLite, where writes take turns anyway, ignores the lock. Whoever only refers to the account
     isn't held up: hence `key_share`. Raises AccountNotFoundError.
     """
-    row = connection.execute(
-        select(*COLUMNS)
-        .where(_TABLE.account_id == account_id.replace("\0", ""))  # PostgreSQL has none
-        .with_for_update(key_share=True)
-    ).one_or_none()
+    named = {"account": account_id.replace("\0", "")}  # PostgreSQL has none
+    row = connection.execute(_LOCK, named).one_or_none()
     if row is None:
         raise AccountNotFoundError
     return account_of(row)

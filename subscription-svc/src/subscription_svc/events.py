@@ -5,11 +5,11 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum, auto
-from functools import partial
+from functools import cache, partial
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import BigInteger, Connection, Executable, bindparam, func, select
 
-from foretick_rpc.database import Database, insert
+from foretick_rpc.database import Database, insert_of
 from foretick_rpc.errors import DatabaseUnavailableError
 from subscription_svc.schema import account_events, account_versions
 
@@ -54,13 +54,22 @@ def lock_versions(connection: Connection, by: int = 0) -> int:
 
     Whatever rows of an account a transaction locks, it locks before this.
     """
-    statement = insert(connection, account_versions).values(row=1, version=by)
-    version: int = connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["row"], set_={"version": account_versions.c.version + by}
-        ).returning(account_versions.c.version)
-    ).scalar_one()
+    statement = _lock_versions(connection.dialect.name)
+    version: int = connection.execute(statement, {"by": by}).scalar_one()
     return version
+
+
+@cache
+def _lock_versions(dialect: str) -> Executable:
+    by = bindparam("by", type_=BigInteger)
+    return (
+        insert_of(dialect, account_versions)
+        .values(row=1, version=by)
+        .on_conflict_do_update(
+            index_elements=["row"], set_={"version": account_versions.c.version + by}
+        )
+        .returning(account_versions.c.version)
+    )
 
 
 def append(connection: Connection, events: Sequence[AccountEvent], now: datetime) -> None:

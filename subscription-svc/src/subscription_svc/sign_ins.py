@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import ColumnElement, Connection, case, literal, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    literal,
+    select,
+)
 
 from subscription_svc.account_rows import COLUMNS, Account, account_of
 from subscription_svc.clients import Client
@@ -113,21 +121,8 @@ def check(
     connection: Connection, keys: Sequence[SignInKey], now: datetime
 ) -> dict[SignInKey, Caller]:
     """The callers behind those keys that are known, the account's own, not revoked, not expired."""
-    rows = connection.execute(
-        select(
-            *COLUMNS,
-            _TABLE.sign_in_hash,
-            _TABLE.last_used_time,
-            _TABLE.expire_time,
-            _TABLE.remembered,
-        )
-        .join(accounts)
-        .where(
-            _TABLE.sign_in_hash.in_([hash_of(key.sign_in_id) for key in keys]),
-            _live(now),
-            accounts.c.disable_time.is_(None),
-        )
-    )
+    hashes = {key: hash_of(key.sign_in_id) for key in keys}
+    rows = connection.execute(_CHECK, {"hashes": list(hashes.values()), "now": now})
     callers = {
         row.sign_in_hash: Caller(account_of(row), *row[len(COLUMNS) :])  # in the select's order
         for row in rows
@@ -135,8 +130,7 @@ def check(
     return {
         key: caller
         for key in keys
-        if (caller := callers.get(hash_of(key.sign_in_id)))
-        and caller.account.account_id == key.account_id
+        if (caller := callers.get(hashes[key])) and caller.account.account_id == key.account_id
     }
 
 
@@ -229,5 +223,23 @@ def record_use(connection: Connection, hashes: Collection[str], now: datetime) -
     )
 
 
-def _live(now: datetime) -> ColumnElement[bool]:
+def _live(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
     return _TABLE.revoke_time.is_(None) & (_TABLE.expire_time > now)
+
+
+# Every call asks it: made once, it costs a third of what it costs to make it each time.
+_CHECK = (
+    select(
+        *COLUMNS,
+        _TABLE.sign_in_hash,
+        _TABLE.last_used_time,
+        _TABLE.expire_time,
+        _TABLE.remembered,
+    )
+    .join(accounts)
+    .where(
+        _TABLE.sign_in_hash.in_(bindparam("hashes", expanding=True)),
+        _live(bindparam("now", type_=UtcTime())),
+        accounts.c.disable_time.is_(None),
+    )
+)

@@ -4,16 +4,17 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import Connection, and_, bindparam, func, select
+from sqlalchemy import Connection, Executable, Integer, and_, bindparam, func, select
 
-from foretick_rpc.database import insert
+from foretick_rpc.database import insert_of
 from subscription_svc.refusals import (
     AlreadySubscribedError,
     NotSubscribedError,
     TooManySubscriptionsError,
 )
-from subscription_svc.schema import subscriptions, watchlists
+from subscription_svc.schema import UtcTime, subscriptions, watchlists
 from subscription_svc.watchlist_rows import (
     Held,
     Watchlist,
@@ -63,6 +64,28 @@ _END = select(func.coalesce(func.max(_TABLE.position) + 1, 0)).where(_IN_LIST).s
 _MOVE = subscriptions.update().where(_ROW).values(position=bindparam("to"))
 
 
+_ALL = (
+    select(
+        watchlists.c.account_id,
+        watchlists.c.list_id,
+        watchlists.c.name,
+        watchlists.c.position,
+        *_COLUMNS,
+    )
+    .select_from(
+        watchlists.outerjoin(
+            subscriptions,
+            and_(
+                _TABLE.account_id == watchlists.c.account_id,
+                _TABLE.list_id == watchlists.c.list_id,
+            ),
+        )
+    )
+    .where(watchlists.c.account_id.in_(bindparam("accounts", expanding=True)))
+    .order_by(watchlists.c.position, watchlists.c.list_id, _TABLE.position, _TABLE.symbol)
+)
+
+
 def _of(held: Held, watchlist: Watchlist, symbol: str | None = None) -> dict[str, str]:
     named = {} if symbol is None else {"named": symbol}
     return {"account": held.account_id, "watchlist": watchlist.list_id, **named}
@@ -94,18 +117,13 @@ def add(
     Raises TooManySubscriptionsError, which must roll the transaction back.
     """
     made = connection.execute(
-        insert(connection, subscriptions)
-        .values(
-            account_id=held.account_id,
-            list_id=watchlist.list_id,
-            symbol=wanted.symbol,
-            position=_END if wanted.position is None else wanted.position,
-            note=wanted.note,
-            create_time=wanted.create_time,
-        )
-        .on_conflict_do_nothing()
-        .returning(*_COLUMNS),
-        _of(held, watchlist),
+        _insertion(connection.dialect.name),
+        {
+            **_of(held, watchlist, wanted.symbol),
+            "at": wanted.position,
+            "written": wanted.note,
+            "since": wanted.create_time,
+        },
     ).one_or_none()
     if made is None:
         there = find(connection, held, watchlist, wanted.symbol)
@@ -116,6 +134,25 @@ def add(
     if wanted.position is not None:
         _make_room(connection, held, watchlist, Subscription(*made))
     return Subscription(*made), True
+
+
+@cache
+def _insertion(dialect: str) -> Executable:
+    """At the end of the list where no place is said."""
+    place = func.coalesce(bindparam("at", type_=Integer), _END)
+    return (
+        insert_of(dialect, subscriptions)
+        .values(
+            account_id=bindparam("account"),
+            list_id=bindparam("watchlist"),
+            symbol=bindparam("named"),
+            position=place,
+            note=bindparam("written"),
+            create_time=bindparam("since", type_=UtcTime()),
+        )
+        .on_conflict_do_nothing()
+        .returning(*_COLUMNS)
+    )
 
 
 def add_all(
@@ -201,18 +238,7 @@ def reorder(
 
 def list_all(connection: Connection, account_ids: Collection[str]) -> dict[str, Followed]:
     """What each of the accounts follows, in one statement."""
-    lists, own = watchlists.c, subscriptions.c
-    rows = connection.execute(
-        select(lists.account_id, lists.list_id, lists.name, lists.position, *_COLUMNS)
-        .select_from(
-            watchlists.outerjoin(
-                subscriptions,
-                and_(own.account_id == lists.account_id, own.list_id == lists.list_id),
-            )
-        )
-        .where(lists.account_id.in_(account_ids))
-        .order_by(lists.position, lists.list_id, own.position, own.symbol)
-    )
+    rows = connection.execute(_ALL, {"accounts": list(account_ids)})
     found: defaultdict[str, dict[str, Watchlist]] = defaultdict(dict)
     followed: defaultdict[str, list[Subscription]] = defaultdict(list)
     for account_id, list_id, name, position, *row in rows:

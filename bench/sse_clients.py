@@ -17,6 +17,7 @@ from contextlib import suppress
 
 OPEN_WITHIN_SECONDS = 60.0
 SMALL_BUFFER = 4096
+BUSY = (b"HTTP/1.1 503", b"HTTP/1.1 504")
 
 
 class Streams:
@@ -35,21 +36,7 @@ class Streams:
         """Open all, one after the other; raises RuntimeError where one is refused."""
         for number in range(count):
             is_slow = number >= count - self._slow
-            stream = socket.socket()
-            if is_slow:
-                stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
-            stream.settimeout(OPEN_WITHIN_SECONDS)
-            stream.connect(("127.0.0.1", self._port))
-            lines = (
-                f"GET {self._path} HTTP/1.1",
-                f"Host: 127.0.0.1:{self._port}",
-                "Accept: text/event-stream",
-                f"Cookie: {cookies[number % len(cookies)]}",
-            )
-            stream.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
-            head = stream.recv(4096)
-            if not head.startswith(b"HTTP/1.1 200"):
-                raise RuntimeError(head.decode("utf-8", "replace"))
+            stream = self._opened(cookies[number % len(cookies)], SMALL_BUFFER if is_slow else 0)
             stream.setblocking(False)
             self._sockets[stream.fileno()] = stream
             if is_slow:
@@ -57,6 +44,29 @@ class Streams:
                 self._poll.register(stream.fileno(), select.EPOLLRDHUP)
             else:
                 self._poll.register(stream.fileno(), select.EPOLLIN)
+
+    def _opened(self, cookie: str, buffer: int) -> socket.socket:
+        """One stream; like a browser, it comes back where the gateway is too busy to let it in."""
+        lines = (
+            f"GET {self._path} HTTP/1.1",
+            f"Host: 127.0.0.1:{self._port}",
+            "Accept: text/event-stream",
+            f"Cookie: {cookie}",
+        )
+        give_up = time.monotonic() + OPEN_WITHIN_SECONDS
+        while True:
+            stream = socket.socket()
+            if buffer:
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            stream.settimeout(OPEN_WITHIN_SECONDS)
+            stream.connect(("127.0.0.1", self._port))
+            stream.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
+            head = stream.recv(4096)
+            if head.startswith(b"HTTP/1.1 200"):
+                return stream
+            stream.close()
+            if time.monotonic() > give_up or not head.startswith(BUSY):
+                raise RuntimeError(head.decode("utf-8", "replace"))
 
     def serve(self) -> None:
         """Read until standard input ends."""

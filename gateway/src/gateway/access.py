@@ -5,6 +5,7 @@ import re
 from functools import lru_cache
 
 import aiohttp_security
+import aiohttp_session
 from aiohttp import web
 from aiohttp_security.abc import AbstractAuthorizationPolicy
 from aiohttp_session import get_session, new_session
@@ -13,7 +14,7 @@ from gateway.backends import BACKENDS
 from gateway.model import Account, SignIn, SignInKey
 from gateway.problems import RequestError, SignedOutError
 from gateway.settings import SETTINGS
-from gateway.sign_in_cookie import LASTING
+from gateway.sign_in_cookie import LASTING, SignInCookieStorage
 
 # An identity is "<account id>:<sign-in id>".
 _IDENTITY = re.compile(r"([A-Za-z0-9_-]{1,64}):([A-Za-z0-9_-]{1,64})")
@@ -61,6 +62,12 @@ def setup_access(app: web.Application) -> None:
 
 async def sign_in_key(request: web.Request) -> SignInKey | None:
     """Return the sign-in that the request's cookie claims, if any."""
+    storage = request.get(aiohttp_session.STORAGE_KEY)
+    if isinstance(storage, SignInCookieStorage) and aiohttp_session.SESSION_KEY not in request:
+        # Most requests change nothing in their session, and need none.
+        content = storage.peek(request)
+        if content is not None:
+            return _key(content.get(SESSION_KEY))
     return _key((await get_session(request)).get(SESSION_KEY))
 
 

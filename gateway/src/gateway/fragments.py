@@ -95,6 +95,7 @@ class Fragments:
         self._environment = environment
         self._shells = Kept[Sequence[bytes]](KEPT_SHELLS if keeps else 0)
         self._pieces = Kept[bytes](KEPT_PIECES if keeps else 0)
+        self._around: dict[str, tuple[Surroundings, tuple[bytes, bytes]]] = {}
         self._shown = Kept[Shown](KEPT_LISTS)
         self._tails = Kept[bytes](KEPT_TAILS if keeps else 0)
 
@@ -140,6 +141,15 @@ class Fragments:
         if any(entry.changed > shown.number for entry in shown.entries):
             shown.set_rows([self.drawn(board, entry) for entry in shown.entries])
         shown.number = board.number
+
+    def around(self, around: Surroundings) -> tuple[bytes, bytes]:
+        """What stands above the rows: the line about the market, and what is to be noticed."""
+        code = spoken().code
+        kept = self._around.get(code)
+        if kept is None or kept[0] is not around:
+            market = self.market(around.market, around.market_time, around.pace)
+            kept = self._around[code] = around, (market, self.notices(around))
+        return kept[1]
 
     def market(self, market: Market | None, time: datetime | None, pace: float) -> bytes:
         """Where prices come from, and what time it is there."""

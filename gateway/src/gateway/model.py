@@ -121,6 +121,9 @@ class Subscriptions:
     account: Account
     lists: tuple[Watchlist, ...]
     entries: tuple[Subscription, ...]
+    _notes: dict[str, tuple[tuple[str, str], ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -130,6 +133,13 @@ class Subscriptions:
     def of(self, watchlist: Watchlist) -> tuple[Subscription, ...]:
         """What is in one list, in its order."""
         return tuple(each for each in self.entries if each.list_id == watchlist.list_id)
+
+    def notes(self, watchlist: Watchlist) -> tuple[tuple[str, str], ...]:
+        """The symbols of one list in its order, each with its note; the same object each time."""
+        if watchlist.list_id not in self._notes:
+            inside = self.of(watchlist)
+            self._notes[watchlist.list_id] = tuple((each.symbol, each.note) for each in inside)
+        return self._notes[watchlist.list_id]
 
 
 @dataclass(frozen=True, slots=True)

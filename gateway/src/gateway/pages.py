@@ -136,7 +136,8 @@ def html_bytes(
         headers={"Content-Type": "text/html; charset=utf-8"},
         zlib_executor_size=1024,
     )
-    if TAKES_GZIP.search(request.headers.get("Accept-Encoding", "")):
+    accepted = request.headers.get("Accept-Encoding")
+    if accepted and TAKES_GZIP.search(accepted):
         response.enable_compression(web.ContentCoding.gzip)
     return _retried(response, error)
 

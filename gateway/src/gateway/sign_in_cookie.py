@@ -51,6 +51,14 @@ class SignInCookieStorage(EncryptedCookieStorage):
             session.changed()
         return session
 
+    def peek(self, request: web.Request) -> dict[str, Any] | None:
+        """Read what a cookie holds that need not be written anew; None where there is no such."""
+        found = self._content(request.cookies.get(cookie_name(request, COOKIE_NAME), ""))
+        if found is None or self._now() > found[0] + RENEW_SECONDS:
+            return None
+        session = found[1].get("session")
+        return session if isinstance(session, dict) else None
+
     async def save_session(
         self, request: web.Request, response: web.StreamResponse, session: Session
     ) -> None:

@@ -16,7 +16,7 @@ from gateway.forms import query_text, read_form
 from gateway.fragments import Drawn, Fragments, Shown
 from gateway.gathering import Surroundings, gather, similar
 from gateway.lists import LISTS
-from gateway.model import Quotes, SignInKey, Subscription, Subscriptions, Watchlist
+from gateway.model import Quotes, SignInKey, Subscriptions, Watchlist
 from gateway.pages import frame, html_bytes, json_page, see_other, wants_json
 from gateway.problems import RequestError, SignedOutError
 from gateway.settings import SETTINGS
@@ -136,17 +136,21 @@ async def _watchlist(
     fresh = has_just_written(request)
     subscriptions = await app[BACKENDS].subscriptions(key, fresh=fresh)
     watchlist = chosen(subscriptions, list_id)
-    inside = subscriptions.of(watchlist)
+    notes = subscriptions.notes(watchlist)
     token = app[CSRF].of_sign_in(key.sign_in_id)
     if wants_json(request):
-        around, rows = await _for_programs(app, tuple(each.symbol for each in inside))
+        around, rows = await _for_programs(app, tuple(symbol for symbol, _ in notes))
         return _as_json(subscriptions, watchlist, around, rows, token)
-    order = arrangement(query_text(request, "sort"), query_text(request, "filter"))
-    around, shown, since = await _for_people(app, inside, order)
+    order, undo = AS_IT_IS, None
+    if request.query_string:
+        order = arrangement(query_text(request, "sort"), query_text(request, "filter"))
+        undo = undo_offer(request, key)
+    around, shown, since = await _for_people(app, notes, order)
     fragments = app[FRAGMENTS]
+    market, notices = fragments.around(around)
     pieces: dict[str, Sequence[bytes]] = {
-        "market": (fragments.market(around.market, around.market_time, around.pace),),
-        "notices": (fragments.notices(around),),
+        "market": (market,),
+        "notices": (notices,),
         "since": (since.encode(),),
     }
     if shown.rows:
@@ -158,15 +162,15 @@ async def _watchlist(
         "csrf_token": token,
         "lists": subscriptions.lists,
         "watchlist": watchlist,
-        "undo": undo_offer(request, key),
+        "undo": undo,
         "order": order,
-        "is_empty": not inside,
+        "is_empty": not notes,
         "has_rows": bool(shown.rows),
         "is_pending": shown.is_pending,
         "scale_end": scale_end(shown.reach),
         "prices_down": around.price_reason is not None,
         "forecasts_down": around.forecast_reason is not None,
-        "offered": () if inside else around.offered,
+        "offered": () if notes else around.offered,
         "error": error,
         "entered": entered,
     }
@@ -174,15 +178,15 @@ async def _watchlist(
 
 
 async def _for_people(
-    app: web.Application, inside: Sequence[Subscription], order: Arrangement
+    app: web.Application, notes: tuple[tuple[str, str], ...], order: Arrangement
 ) -> tuple[Surroundings, Shown, str]:
     """What a page shows at once, in its order, and which state of the board it is."""
     fragments, board = app[FRAGMENTS], app[BOARD]
     if app[SETTINGS].board == "off":
-        around, rows = await gather(app[BACKENDS], tuple(each.symbol for each in inside))
-        return around, _drawn(fragments, inside, arranged(rows, order), fragments.draw), ""
+        around, rows = await gather(app[BACKENDS], tuple(symbol for symbol, _ in notes))
+        return around, _drawn(fragments, notes, arranged(rows, order), fragments.draw), ""
     now = time.monotonic()
-    shown = fragments.shown(board, tuple((each.symbol, each.note) for each in inside), now)
+    shown = fragments.shown(board, notes, now)
     if shown.number != board.number or shown.is_pending:
         await board.answered(shown.entries, now + PAGE_PATIENCE_SECONDS)
     await app[POLL].look(now + PAGE_PATIENCE_SECONDS)
@@ -191,20 +195,20 @@ async def _for_people(
     else:
         rows = arranged([board.row(entry) for entry in shown.entries], order)
         shown = _drawn(
-            fragments, inside, rows, lambda row: fragments.drawn(board, board.entries[row.symbol])
+            fragments, notes, rows, lambda row: fragments.drawn(board, board.entries[row.symbol])
         )
     return app[POLL].known, shown, board.token
 
 
 def _drawn(
     fragments: Fragments,
-    inside: Sequence[Subscription],
+    notes: tuple[tuple[str, str], ...],
     rows: Sequence[Row],
     draw: Callable[[Row], Drawn],
 ) -> Shown:
     """Some rows of a list, in an order of their own."""
-    notes = {each.symbol: each.note for each in inside}
-    shown = Shown([fragments.tail(row.symbol, notes[row.symbol]) for row in rows])
+    note_of = dict(notes)
+    shown = Shown([fragments.tail(row.symbol, note_of[row.symbol]) for row in rows])
     shown.set_rows([draw(row) for row in rows])
     return shown
 

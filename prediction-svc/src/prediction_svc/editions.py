@@ -5,6 +5,7 @@ what it found stored, so all tell the same, and a restarted one tells it at once
 """
 
 import asyncio
+import ctypes
 import logging
 import zlib
 from collections.abc import Awaitable, Callable
@@ -101,10 +102,14 @@ class Editions:
 
     async def follow(self) -> None:
         """Keep the book like what is stored, until cancelled; then nobody need watch it."""
+        trimmed = self._version
         try:
             while True:
                 await self.catch_up()
                 await self._sleep(POLL_SECONDS)
+                if trimmed != self._version:  # by now nobody holds what it took to make it
+                    trimmed = self._version
+                    await asyncio.to_thread(_give_back)
         finally:
             self.book.end()
 
@@ -123,6 +128,12 @@ class Editions:
 
 
 _NEXT_VERSION = select(func.coalesce(func.max(editions.c.version), 0) + 1).scalar_subquery()
+
+
+def _give_back() -> None:
+    """Let the system have the memory that glibc keeps of a batch; another libc keeps less."""
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 async def _edition(row: Row[Any]) -> Edition | None:

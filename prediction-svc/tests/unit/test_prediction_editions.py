@@ -119,6 +119,29 @@ async def test_who_only_reads_serves_what_another_published(database: Database) 
         assert follower.book.edition == later
 
 
+async def test_memory_is_given_back_once_after_each_change(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = [EDITION, None, replace(EDITION, finished=False), None]
+    given_back: list[int] = []
+    monkeypatch.setattr(
+        "prediction_svc.editions._give_back", lambda: given_back.append(len(rounds))
+    )
+    async with holding(database) as lease:
+        holder = Editions(database, lease)
+
+        async def next_round(_seconds: float) -> None:
+            if not rounds:
+                raise asyncio.CancelledError
+            if (edition := rounds.pop(0)) is not None:
+                await holder.publish(edition)
+
+        follower = Editions(database, lease, next_round)
+        with pytest.raises(asyncio.CancelledError):
+            await follower.follow()
+    assert given_back == [2, 0]  # a round after each
+
+
 async def test_the_market_that_was_published_last_is_served(database: Database) -> None:
     other = replace(EDITION, market_id="demo:2")
     async with holding(database) as lease:

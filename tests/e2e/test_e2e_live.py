@@ -80,7 +80,9 @@ async def test_prices_move_and_an_outage_is_told_and_mended(
         moved = await page.told("row")
         assert moved[0] in SYMBOLS
         assert any(cell.startswith("2 <td") for cell in moved[1:])
-        demo_stack.processes.pop("quote-svc").kill()
+        killed = demo_stack.processes.pop("quote-svc")
+        killed.kill()
+        await asyncio.to_thread(killed.wait)
         lost = await page.told("notices")
         while lost[0] != "prices":
             lost = await page.told("notices")
@@ -95,6 +97,14 @@ async def test_prices_move_and_an_outage_is_told_and_mended(
     assert "unavailable" not in await visitor.page("/subscribeList")
 
 
+async def answers(url: str) -> bool:
+    try:
+        async with aiohttp.request("GET", f"{url}/healthz") as response:
+            return response.status == 200
+    except aiohttp.ClientConnectionError:
+        return False
+
+
 @pytest.fixture
 async def second(demo_stack: Stack, tmp_path: Path) -> AsyncIterator[str]:
     """The address of another gateway process over the same services."""
@@ -106,14 +116,7 @@ async def second(demo_stack: Stack, tmp_path: Path) -> AsyncIterator[str]:
         )
     url = f"http://127.0.0.1:{port}"
 
-    async def answers() -> bool:
-        try:
-            async with aiohttp.request("GET", f"{url}/healthz") as response:
-                return response.status == 200
-        except aiohttp.ClientConnectionError:
-            return False
-
-    await eventually(answers, "the second gateway")
+    await eventually(lambda: answers(url), "the second gateway")
     yield url
     process.terminate()
     assert await asyncio.wait_for(process.wait(), 20) == 0, (tmp_path / "gateway.log").read_text()
@@ -147,3 +150,4 @@ async def test_a_gateway_that_stops_ends_what_is_open(
         demo_stack.stop("gateway")
         assert await page.ends()
     demo_stack.start("gateway")
+    await eventually(lambda: answers(demo_stack.url), "the gateway again")

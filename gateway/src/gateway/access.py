@@ -63,6 +63,8 @@ def setup_access(app: web.Application) -> None:
 async def sign_in_key(request: web.Request) -> SignInKey | None:
     """Return the sign-in that the request's cookie claims, if any."""
     storage = request.get(aiohttp_session.STORAGE_KEY)
+    if storage is None:
+        return None  # no sessions are set up, so nobody has one
     if isinstance(storage, SignInCookieStorage) and aiohttp_session.SESSION_KEY not in request:
         # Most requests change nothing in their session, and need none.
         content = storage.peek(request)
@@ -114,7 +116,11 @@ async def forget_sign_in(request: web.Request) -> None:
         session.invalidate()
 
 
-@lru_cache(maxsize=4096)
 def _key(identity: object) -> SignInKey | None:
-    match = _IDENTITY.fullmatch(identity) if isinstance(identity, str) else None
+    return _parsed(identity) if isinstance(identity, str) else None
+
+
+@lru_cache(maxsize=4096)
+def _parsed(identity: str) -> SignInKey | None:
+    match = _IDENTITY.fullmatch(identity)
     return SignInKey(match[1], match[2]) if match else None

@@ -179,6 +179,9 @@ class Sender:
             data=body if method == "POST" else None,
             allow_redirects=False,
         )
+        if response.content_type == "text/event-stream":
+            response.close()  # it goes on for as long as somebody listens
+            return f"{method} {url}", response.status, ""
         return f"{method} {url}", response.status, await response.text()
 
     def _cookie(self, sign_in_id: str) -> str:

@@ -90,7 +90,7 @@ async def test_a_fault_shows_its_id_and_no_detail(
         raise ZeroDivisionError("a secret detail")
 
     await anyone.register()
-    monkeypatch.setattr("gateway.views_watchlist._on_board", break_down)
+    monkeypatch.setattr("gateway.views_watchlist._watchlist", break_down)
     await anyone.post("/subscriptions", symbol="AAPL")
     answer = await anyone.get("/subscribeList")
     assert answer.status == 500

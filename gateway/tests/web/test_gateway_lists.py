@@ -16,9 +16,9 @@ FIRST, SECOND = account_id(EMAIL), other_id(2)
 @pytest.fixture
 async def owner(anyone: Any, services: Any) -> Any:
     """Somebody with the lists Watchlist (AAPL, MSFT, XOM) and Second (BRK.B)."""
-    await anyone.register()
     services.accounts.followed[EMAIL] = ["AAPL", "MSFT", "XOM"]
     services.accounts.make_list(EMAIL, SECOND, "Second", "BRK.B")
+    await anyone.register()
     return anyone
 
 

@@ -111,7 +111,7 @@ class Subscriptions:
     def __init__(self, admission: Admission, now: Clock) -> None:
         self._admission = admission
         self._now = now
-        # One transaction for all who wait costs a sixth of one for each.
+        # One transaction for all who wait costs a third of one for each.
         self._additions = Coalesced(self._add_all, MOST_AT_ONCE)
 
     async def add(self, key: SignInKey, list_id: str, asked: Asked) -> tuple[Subscription, bool]:

@@ -17,6 +17,7 @@ from foretick.quote.v1.quote_pb2_grpc import QuoteServiceStub
 from foretick.subscription.v1 import subscription_pb2
 from foretick.subscription.v1.subscription_pb2_grpc import SubscriptionServiceStub
 from foretick_rpc.client import open_channel
+from foretick_rpc.coalescing import Coalesced
 from foretick_rpc.convert import instant
 from gateway import answers
 from gateway.accounts import ACCOUNTS, ADMINISTRATION, Accounts, Administration
@@ -27,7 +28,6 @@ from gateway.calls import (
     key_message,
     watched,
 )
-from gateway.coalescing import Coalesced
 from gateway.known_sign_ins import KnownSignIns
 from gateway.lists import LISTS, Lists
 from gateway.model import (

@@ -1,7 +1,7 @@
 """Accounts as the database has them: the statements."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -65,7 +65,8 @@ COLUMNS = (
 
 _LOCK = (
     select(*COLUMNS)
-    .where(_TABLE.account_id == bindparam("account"))
+    .where(_TABLE.account_id.in_(bindparam("accounts", expanding=True)))
+    .order_by(_TABLE.account_id)  # whoever locks several does it in this order
     .with_for_update(key_share=True)
 )
 
@@ -132,14 +133,23 @@ def has_others(connection: Connection, account: Account) -> bool:
 def lock_account(connection: Connection, account_id: str) -> Account:
     """The account as it is, which nobody else changes until the end of the transaction.
 
-    SQLite, where writes take turns anyway, ignores the lock. Whoever only refers to the account
-    isn't held up: hence `key_share`. Raises AccountNotFoundError.
+    Raises AccountNotFoundError.
     """
-    named = {"account": account_id.replace("\0", "")}  # PostgreSQL has none
-    row = connection.execute(_LOCK, named).one_or_none()
-    if row is None:
+    account_id = account_id.replace("\0", "")  # PostgreSQL has none
+    account = lock_accounts(connection, [account_id]).get(account_id)
+    if account is None:
         raise AccountNotFoundError
-    return account_of(row)
+    return account
+
+
+def lock_accounts(connection: Connection, account_ids: Collection[str]) -> dict[str, Account]:
+    """Those of the accounts that there are, which nobody else changes meanwhile.
+
+    SQLite, where writes take turns anyway, ignores the lock. Whoever only refers to the account
+    isn't held up: hence `key_share`.
+    """
+    rows = connection.execute(_LOCK, {"accounts": list(account_ids)})
+    return {row.account_id: account_of(row) for row in rows}
 
 
 def replace_password_hash(connection: Connection, verified: Credentials, new: str) -> None:

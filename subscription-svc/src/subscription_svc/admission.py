@@ -66,6 +66,20 @@ class Admission:
         self._note(callers.values())
         return callers, done
 
+    async def write_many(
+        self, keys: Sequence[SignInKey], work: Callable[[Connection, Mapping[SignInKey, Caller]], T]
+    ) -> T:
+        """Run `work` for those of many callers that may pass, and commit it."""
+        now = self._now()
+
+        def checked(connection: Connection) -> tuple[Mapping[SignInKey, Caller], T]:
+            callers = sign_ins.check(connection, keys, now)
+            return callers, work(connection, callers)
+
+        callers, done = await self._database.write(checked)
+        self._note(callers.values())
+        return done
+
     async def run(self) -> None:
         """Write uses down until cancelled: what comes during one write goes in the next."""
         while True:

@@ -227,7 +227,7 @@ def _live(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
     return _TABLE.revoke_time.is_(None) & (_TABLE.expire_time > now)
 
 
-# Every call asks it: made once, it costs a third of what it costs to make it each time.
+# Every call asks it, and making it took longer than SQLite took to answer it.
 _CHECK = (
     select(
         *COLUMNS,

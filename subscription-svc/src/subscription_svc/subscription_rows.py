@@ -1,20 +1,19 @@
 """The statements about what is in an account's lists."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import cache
+from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Connection, Executable, Integer, and_, bindparam, func, select
+from sqlalchemy import Connection, and_, bindparam, select, tuple_
 
-from foretick_rpc.database import insert_of
 from subscription_svc.refusals import (
     AlreadySubscribedError,
     NotSubscribedError,
     TooManySubscriptionsError,
 )
-from subscription_svc.schema import UtcTime, subscriptions, watchlists
+from subscription_svc.schema import subscriptions, watchlists
 from subscription_svc.watchlist_rows import (
     Held,
     Watchlist,
@@ -50,6 +49,31 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Addition:
+    """A symbol that is to be in a list."""
+
+    held: Held
+    watchlist: Watchlist
+    wanted: Wanted
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """The key of its row."""
+        return self.held.account_id, self.watchlist.list_id, self.wanted.symbol
+
+    def made(self, end: int) -> Subscription:
+        """What its row is, where the list ends there."""
+        wanted = self.wanted
+        position = end if wanted.position is None else wanted.position
+        since = wanted.create_time.astimezone(UTC)
+        return Subscription(wanted.symbol, since, self.watchlist.list_id, wanted.note, position)
+
+
+# A subscription, and whether it was made; or why it was not.
+Added = tuple[Subscription, bool] | TooManySubscriptionsError
+
+
+@dataclass(frozen=True)
 class Followed:
     """An account's lists in their order, and what is in them: list by list, each in its order."""
 
@@ -60,7 +84,11 @@ class Followed:
 _COLUMNS = (_TABLE.symbol, _TABLE.create_time, _TABLE.list_id, _TABLE.note, _TABLE.position)
 _IN_LIST = and_(_TABLE.account_id == bindparam("account"), _TABLE.list_id == bindparam("watchlist"))
 _ROW = and_(_IN_LIST, _TABLE.symbol == bindparam("named"))
-_END = select(func.coalesce(func.max(_TABLE.position) + 1, 0)).where(_IN_LIST).scalar_subquery()
+_PLACES = select(_TABLE.account_id, *_COLUMNS).where(
+    tuple_(_TABLE.account_id, _TABLE.list_id, _TABLE.symbol).in_(
+        bindparam("places", expanding=True)
+    )
+)
 _MOVE = subscriptions.update().where(_ROW).values(position=bindparam("to"))
 
 
@@ -109,70 +137,43 @@ def in_list(connection: Connection, held: Held, watchlist: Watchlist) -> list[Su
     return [Subscription(*row) for row in rows]
 
 
-def add(
-    connection: Connection, held: Held, watchlist: Watchlist, wanted: Wanted
-) -> tuple[Subscription, bool]:
-    """Makes the row unless it is there; True where it was made.
-
-    Raises TooManySubscriptionsError, which must roll the transaction back.
-    """
-    made = connection.execute(
-        _insertion(connection.dialect.name),
-        {
-            **_of(held, watchlist, wanted.symbol),
-            "at": wanted.position,
-            "written": wanted.note,
-            "since": wanted.create_time,
-        },
-    ).one_or_none()
-    if made is None:
-        there = find(connection, held, watchlist, wanted.symbol)
-        assert there is not None, "what conflicts is held"  # noqa: S101
-        return there, False
-    if held.count >= MAX_SUBSCRIPTIONS:
-        raise TooManySubscriptionsError(MAX_SUBSCRIPTIONS)
-    if wanted.position is not None:
-        _make_room(connection, held, watchlist, Subscription(*made))
-    return Subscription(*made), True
-
-
-@cache
-def _insertion(dialect: str) -> Executable:
-    """At the end of the list where no place is said."""
-    place = func.coalesce(bindparam("at", type_=Integer), _END)
-    return (
-        insert_of(dialect, subscriptions)
-        .values(
-            account_id=bindparam("account"),
-            list_id=bindparam("watchlist"),
-            symbol=bindparam("named"),
-            position=place,
-            note=bindparam("written"),
-            create_time=bindparam("since", type_=UtcTime()),
-        )
-        .on_conflict_do_nothing()
-        .returning(*_COLUMNS)
-    )
+def add_all(connection: Connection, additions: Sequence[Addition]) -> list[Added]:
+    """Makes the rows that are not there, in as many statements as for one; what became of each."""
+    there = _find_all(connection, additions)
+    counts = {each.held.account_id: each.held.count for each in additions}
+    ends = {each.place[:2]: each.held.ends[each.watchlist.list_id] for each in additions}
+    outcomes: list[Added] = []
+    at_the_end, in_its_place = [], []
+    for each in additions:
+        account_id, list_id, _ = each.place
+        if each.place in there:
+            outcomes.append((there[each.place], False))
+            continue
+        if counts[account_id] >= MAX_SUBSCRIPTIONS:
+            outcomes.append(TooManySubscriptionsError(MAX_SUBSCRIPTIONS))
+            continue
+        made = each.made(ends[account_id, list_id])
+        there[each.place] = made
+        counts[account_id] += 1
+        if each.wanted.position is None:
+            ends[account_id, list_id] += 1
+            at_the_end.append({"account_id": account_id, **vars(made)})
+        else:
+            in_its_place.append({"account_id": account_id, **vars(made)})
+        outcomes.append((made, True))
+    if at_the_end:
+        connection.execute(subscriptions.insert(), at_the_end)
+    for row in in_its_place:
+        _make_room(connection, row)
+        connection.execute(subscriptions.insert(), row)
+    return outcomes
 
 
-def add_all(
-    connection: Connection, held: Held, watchlist: Watchlist, wanted: Sequence[Wanted]
-) -> None:
-    """Makes rows that are not there, at the end of a list; whoever calls has seen to the limit."""
-    end: int = connection.execute(select(_END), _of(held, watchlist)).scalar_one()
-    rows = [
-        {
-            "account_id": held.account_id,
-            "list_id": watchlist.list_id,
-            "symbol": each.symbol,
-            "position": end + n,
-            "note": each.note,
-            "create_time": each.create_time,
-        }
-        for n, each in enumerate(wanted)
-    ]
-    if rows:
-        connection.execute(subscriptions.insert(), rows)
+def _find_all(
+    connection: Connection, additions: Sequence[Addition]
+) -> dict[tuple[str, str, str], Subscription]:
+    rows = connection.execute(_PLACES, {"places": list({each.place for each in additions})})
+    return {(row[0], row.list_id, row.symbol): Subscription(*row[1:]) for row in rows}
 
 
 def remove(
@@ -210,7 +211,7 @@ def move(
     """Takes a subscription to the end of another list. Raises AlreadySubscribedError."""
     if find(connection, held, target, there.symbol) is not None:
         raise AlreadySubscribedError(there.symbol, target.name)
-    end: int = connection.execute(select(_END), _of(held, target)).scalar_one()
+    end = held.ends[target.list_id]
     connection.execute(
         subscriptions.update().where(_ROW).values(list_id=target.list_id, position=end),
         _of(held, source, there.symbol),
@@ -254,16 +255,12 @@ def list_all(connection: Connection, account_ids: Collection[str]) -> dict[str, 
     }
 
 
-def _make_room(
-    connection: Connection, held: Held, watchlist: Watchlist, made: Subscription
-) -> None:
-    others = and_(_IN_LIST, _TABLE.symbol != made.symbol)
-    of = _of(held, watchlist)
-    occupied = select(_TABLE.symbol).where(others, _TABLE.position == made.position)
-    if connection.execute(occupied, of).first() is not None:
+def _make_room(connection: Connection, row: Mapping[str, Any]) -> None:
+    in_list = and_(_TABLE.account_id == row["account_id"], _TABLE.list_id == row["list_id"])
+    occupied = select(_TABLE.symbol).where(in_list, _TABLE.position == row["position"])
+    if connection.execute(occupied).first() is not None:
         connection.execute(
             subscriptions.update()
-            .where(others, _TABLE.position >= made.position)
-            .values(position=_TABLE.position + 1),
-            of,
+            .where(in_list, _TABLE.position >= row["position"])
+            .values(position=_TABLE.position + 1)
         )

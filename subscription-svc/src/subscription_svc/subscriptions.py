@@ -1,7 +1,7 @@
 """Who follows which symbols, in which lists."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum, auto
@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from foretick_rpc.coalescing import Coalesced
 from foretick_rpc.notes import parse_note
 from foretick_rpc.symbols import parse_symbol
 from subscription_svc import events, subscription_rows, watchlist_rows
@@ -21,14 +22,14 @@ from subscription_svc.refusals import (
     NotSubscribedError,
     RefusalError,
     SignInInvalidError,
-    TooManySubscriptionsError,
 )
 from subscription_svc.sign_ins import Caller, Clock, SignInKey
-from subscription_svc.subscription_rows import MAX_SUBSCRIPTIONS, Followed, Subscription, Wanted
+from subscription_svc.subscription_rows import Addition, Followed, Subscription, Wanted
 from subscription_svc.watchlist_rows import Held, Watchlist
 
 MAX_KEYS = 200  # a batch
 MAX_ITEMS = 500  # an import
+MOST_AT_ONCE = 64  # additions in one transaction
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 T = TypeVar("T")
@@ -53,6 +54,15 @@ class Asked:
     note: str = ""
     create_time: datetime | None = None
     position: int | None = None
+
+
+@dataclass(frozen=True)
+class _Adding:
+    """What somebody asks to add, and on whose behalf."""
+
+    key: SignInKey
+    list_id: str
+    asked: Asked
 
 
 class ImportResult(StrEnum):
@@ -101,19 +111,43 @@ class Subscriptions:
     def __init__(self, admission: Admission, now: Clock) -> None:
         self._admission = admission
         self._now = now
+        # One transaction for all who wait costs a third of one for each.
+        self._additions = Coalesced(self._add_all, MOST_AT_ONCE)
 
     async def add(self, key: SignInKey, list_id: str, asked: Asked) -> tuple[Subscription, bool]:
         """Follows a symbol; False where the list has it already.
 
         Raises WatchlistNotFoundError, TooManySubscriptionsError.
         """
+        outcome = await self._additions.get(_Adding(key, list_id, asked))
+        if isinstance(outcome, RefusalError):
+            raise outcome
+        return outcome
 
-        def work(connection: Connection, held: Held) -> tuple[tuple[Subscription, bool], bool]:
-            wanted = checked(asked, self._now())
-            made = subscription_rows.add(connection, held, held.get(list_id), wanted)
-            return made, made[1]
+    async def _add_all(
+        self, adding: Sequence[_Adding]
+    ) -> list[tuple[Subscription, bool] | RefusalError]:
+        """What many ask for at once, in one transaction; each is refused by itself."""
 
-        return await self._write(key, work)
+        def work(
+            connection: Connection, callers: Mapping[SignInKey, Caller]
+        ) -> list[tuple[Subscription, bool] | RefusalError]:
+            now = self._now()
+            account_ids = {caller.account.account_id for caller in callers.values()}
+            held = watchlist_rows.hold_all(connection, account_ids)
+            read = [_read(each, held if each.key in callers else {}, now) for each in adding]
+            additions = [each for each in read if isinstance(each, Addition)]
+            added = subscription_rows.add_all(connection, additions)
+            told = [
+                AccountEvent(EventKind.SUBSCRIPTIONS_CHANGED, each.held.account_id)
+                for each, outcome in zip(additions, added, strict=True)
+                if isinstance(outcome, tuple) and outcome[1]
+            ]
+            events.append(connection, told, now)
+            answers = iter(added)
+            return [next(answers) if isinstance(each, Addition) else each for each in read]
+
+        return await self._admission.write_many([each.key for each in adding], work)
 
     async def remove(self, key: SignInKey, list_id: str, symbol: str) -> list[Subscription]:
         """Stops following in a list, or in all where none is named; what was removed.
@@ -271,26 +305,39 @@ class Subscriptions:
             raise SignInInvalidError from None
 
 
+def _read(adding: _Adding, held: Mapping[str, Held], now: datetime) -> Addition | RefusalError:
+    """What is to be added where; or why it is not: no account is held for a bad sign-in."""
+    try:
+        lists = held.get(adding.key.account_id)
+        if lists is None:
+            raise SignInInvalidError
+        return Addition(lists, lists.get(adding.list_id), checked(adding.asked, now))
+    except RefusalError as refusal:
+        return refusal
+
+
 def _import(
     connection: Connection, held: Held, watchlist: Watchlist, asked: Sequence[Asked], now: datetime
 ) -> tuple[list[ImportOutcome], bool]:
-    there = {each.symbol for each in subscription_rows.in_list(connection, held, watchlist)}
-    left = MAX_SUBSCRIPTIONS - held.count
-    outcomes: list[ImportOutcome] = []
-    adding: list[Wanted] = []
+    read: list[Addition | FieldInvalidError] = []
     for each in asked:
         try:
-            wanted = checked(each, now)
-            if wanted.symbol in there:
-                outcomes.append(ImportOutcome(wanted.symbol, ImportResult.ALREADY_THERE))
-                continue
-            if len(adding) >= left:
-                raise TooManySubscriptionsError(MAX_SUBSCRIPTIONS)
-        except (FieldInvalidError, TooManySubscriptionsError) as refusal:
-            outcomes.append(ImportOutcome(each.symbol, ImportResult.REFUSED, refusal))
-        else:
-            there.add(wanted.symbol)
-            adding.append(wanted)
-            outcomes.append(ImportOutcome(wanted.symbol, ImportResult.ADDED))
-    subscription_rows.add_all(connection, held, watchlist, adding)
-    return outcomes, bool(adding)
+            read.append(Addition(held, watchlist, checked(each, now)))
+        except FieldInvalidError as refusal:
+            read.append(refusal)
+    additions = [each for each in read if isinstance(each, Addition)]
+    added = subscription_rows.add_all(connection, additions)
+    answers = iter(added)
+    outcomes = [
+        _outcome(given, next(answers) if isinstance(each, Addition) else each)
+        for given, each in zip(asked, read, strict=True)
+    ]
+    return outcomes, any(each.result is ImportResult.ADDED for each in outcomes)
+
+
+def _outcome(asked: Asked, added: tuple[Subscription, bool] | RefusalError) -> ImportOutcome:
+    if isinstance(added, RefusalError):
+        return ImportOutcome(asked.symbol, ImportResult.REFUSED, added)
+    subscription, created = added
+    result = ImportResult.ADDED if created else ImportResult.ALREADY_THERE
+    return ImportOutcome(subscription.symbol, result)

@@ -1,16 +1,16 @@
 """The statements about an account's lists. Writers hold them, so changes take turns."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from foretick_rpc.database import insert
-from subscription_svc.account_rows import lock_account
+from subscription_svc.account_rows import lock_accounts
 from subscription_svc.list_texts import name_key
 from subscription_svc.refusals import (
+    AccountNotFoundError,
     FieldInvalidError,
     LastWatchlistError,
     TooManyWatchlistsError,
@@ -41,16 +41,18 @@ def first_watchlist(account_id: str) -> Watchlist:
     return Watchlist(account_id, FIRST_NAME, 0)
 
 
+@dataclass(frozen=True)
 class Held:
     """The lists of an account, which nobody else changes until the end of the transaction.
 
-    `count` says how many subscriptions were in all of them at its beginning.
+    `count` says how many subscriptions were in all of them at its beginning, `ends` where each
+    list ended.
     """
 
-    def __init__(self, account_id: str, lists: Sequence[Watchlist], count: int) -> None:
-        self.account_id = account_id
-        self.lists = lists
-        self.count = count
+    account_id: str
+    lists: Sequence[Watchlist]
+    count: int
+    ends: Mapping[str, int]
 
     def get(self, list_id: str) -> Watchlist:
         """The list of an id, the first for an empty one. Raises WatchlistNotFoundError."""
@@ -63,30 +65,46 @@ class Held:
 
 
 _COUNT = (
-    select(func.count())
-    .select_from(subscriptions)
-    .where(subscriptions.c.account_id == bindparam("account_id"))
+    select(func.count()).where(subscriptions.c.account_id == _TABLE.account_id).scalar_subquery()
+)
+_END = (
+    select(func.coalesce(func.max(subscriptions.c.position) + 1, 0))
+    .where(
+        subscriptions.c.account_id == _TABLE.account_id, subscriptions.c.list_id == _TABLE.list_id
+    )
     .scalar_subquery()
 )
 _LISTS = (
-    select(_TABLE.list_id, _TABLE.name, _TABLE.position, _COUNT)
-    .where(_TABLE.account_id == bindparam("account_id"))
+    select(_TABLE.account_id, _COUNT, _END, _TABLE.list_id, _TABLE.name, _TABLE.position)
+    .where(_TABLE.account_id.in_(bindparam("accounts", expanding=True)))
     .order_by(_TABLE.position, _TABLE.list_id)
 )
 
 
 def hold(connection: Connection, account_id: str) -> Held:
-    """Locks the account, and makes its first list where there is none.
+    """As `hold_all`. Raises AccountNotFoundError."""
+    held = hold_all(connection, [account_id]).get(account_id)
+    if held is None:
+        raise AccountNotFoundError
+    return held
 
-    Raises AccountNotFoundError.
-    """
-    lock_account(connection, account_id)
-    rows = connection.execute(_LISTS, {"account_id": account_id}).all()
-    if not rows:
-        first = first_watchlist(account_id)
-        _insert(connection, account_id, first)
-        return Held(account_id, [first], 0)
-    return Held(account_id, [Watchlist(*row[:3]) for row in rows], rows[0][3])
+
+def hold_all(connection: Connection, account_ids: Collection[str]) -> dict[str, Held]:
+    """Locks those of the accounts that there are, and makes the first list where there is none."""
+    there = lock_accounts(connection, account_ids)
+    held = {each: Held(each, [], 0, {}) for each in there}
+    for account_id, count, end, *row in connection.execute(_LISTS, {"accounts": list(there)}):
+        known = held[account_id]
+        watchlist = Watchlist(*row)
+        held[account_id] = Held(
+            account_id, [*known.lists, watchlist], count, {**known.ends, watchlist.list_id: end}
+        )
+    for account_id, known in held.items():
+        if not known.lists:
+            first = first_watchlist(account_id)
+            _insert(connection, account_id, first)
+            held[account_id] = Held(account_id, [first], 0, {first.list_id: 0})
+    return held
 
 
 def create(
@@ -202,7 +220,7 @@ def _require_free(held: Held, name: str, but: Watchlist | None = None) -> None:
 
 def _insert(connection: Connection, account_id: str, made: Watchlist) -> None:
     connection.execute(
-        insert(connection, watchlists).values(
+        watchlists.insert().values(
             account_id=account_id,
             list_id=made.list_id,
             name=made.name,

@@ -29,7 +29,7 @@ from subscription_svc.refusals import (
     TooManySubscriptionsError,
 )
 from subscription_svc.sign_ins import SignInKey
-from subscription_svc.subscription_rows import Subscription, Wanted
+from subscription_svc.subscription_rows import Addition, Subscription, Wanted
 from subscription_svc.subscriptions import Subscriptions
 from subscription_svc.watchlist_rows import hold
 
@@ -76,7 +76,11 @@ def add(
     connection: Connection, account_id: str, symbol: str, now: datetime
 ) -> tuple[Subscription, bool]:
     held = hold(connection, account_id)
-    return subscription_rows.add(connection, held, held.get(""), Wanted(symbol, "", now))
+    addition = Addition(held, held.get(""), Wanted(symbol, "", now))
+    [added] = subscription_rows.add_all(connection, [addition])
+    if isinstance(added, TooManySubscriptionsError):
+        raise added
+    return added
 
 
 def remove(connection: Connection, account_id: str, symbol: str) -> list[Subscription]:

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.coalescing import Coalesced
+from foretick_rpc.coalescing import Coalesced
 
 
 class Slow:

@@ -26,6 +26,7 @@ ROUNDS = 5
 SECONDS = 2.0
 CONNECTIONS = 64
 PROBE_SECONDS = 0.005
+TRIES = 10
 EMAIL, PASSWORD = "bench@example.org", "a long enough one"
 JSON = {"Accept": "application/json"}
 
@@ -61,13 +62,18 @@ async def visitor(url: str) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def send(http: aiohttp.ClientSession, path: str) -> None:
-    """Register, or sign in."""
-    async with http.get(path) as page:
-        token = (await page.json())["csrf_token"]
-    form = {"email": EMAIL, "password": PASSWORD, "csrf_token": token}
-    async with http.post(path, data=form) as answer:
-        if answer.status not in {200, 201}:
-            raise RuntimeError(await answer.text())
+    """Register, or sign in; again and again where the service is too busy to answer in time."""
+    for _ in range(TRIES):
+        async with http.get(path) as page:
+            token = (await page.json())["csrf_token"]
+        form = {"email": EMAIL, "password": PASSWORD, "csrf_token": token}
+        async with http.post(path, data=form) as answer:
+            if answer.status in {200, 201}:
+                return
+            told = await answer.text()
+            if answer.status not in {503, 504}:
+                break
+    raise RuntimeError(told)
 
 
 async def register(url: str) -> str:

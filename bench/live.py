@@ -24,10 +24,12 @@ SETTLED_SECONDS = 0.4
 LATE_SECONDS = 8.0
 # A page is told of a symbol every half a second at most: the next tick is of another one.
 CALM_SECONDS = 0.6
-# So many that a tick of all of them fills the kernel's buffers before long.
-FLOOD = 400
+# So many that ticks of all of them fill the kernel's buffers, and the gateway's, before long.
+FLOOD = 500
+FLOOD_BYTES = 6e6
+FLOODED_WITHIN_SECONDS = 180.0
 SLOW = 50
-FLOODED_WITHIN_TICKS = 60
+DRAINED_SECONDS = 5.0
 SINCE = re.compile(r'data-since="([^"]+)"')
 CLIENTS: dict[int, Goal] = {1_000: at_most(60), 5_000: at_most(250)}
 
@@ -93,9 +95,9 @@ def clients(stage: MarketStage, count: int, slow: int = 0) -> Iterator[Popen[str
         yield process
 
 
-def told(process: Popen[str]) -> dict[str, int]:
+def told(process: Popen[str], order: str = "") -> dict[str, int]:
     """What has come to the streams since this was last asked."""
-    tell(process, "")
+    tell(process, order)
     answer: dict[str, int] = json.loads(line_of(process))
     return answer
 
@@ -141,17 +143,21 @@ def _slow_readers() -> list[Entry]:
         stage = stack.enter_context(market_stage(folder, FLOOD, [symbols(FLOOD)] * SLOW))
         wait_until_filled(stage.url, stage.cookies[0])
         process = stack.enter_context(clients(stage, 2 * SLOW, SLOW))
-        missed = 0
         time.sleep(CALM_SECONDS)
-        told(process)
-        for _ in range(FLOODED_WITHIN_TICKS):
+        missed, sent, before = 0, 0.0, told(process)["bytes"]
+        give_up = time.monotonic() + FLOODED_WITHIN_SECONDS
+        while sent < FLOOD_BYTES:
+            if time.monotonic() > give_up:
+                raise TimeoutError(f"only {sent / 1e6:.1f} MB were sent to each reader")
             stage.tick(0, FLOOD)
             missed += SLOW - _everybody(process, SLOW)[0]
-            time.sleep(CALM_SECONDS)
-            came = told(process)
-            if came["slow_ended"] == SLOW:
-                break
+            time.sleep(CALM_SECONDS)  # the rest of what this tick sends
+            sent = (told(process)["bytes"] - before) / SLOW
+        told(process, "drain")
+        time.sleep(DRAINED_SECONDS)
+        came = told(process)
     return [
+        entry("7", "sent to each of the readers beside slow ones", [sent / 1e6], "MB"),
         entry("7", f"slow readers dropped, of {SLOW}", [came["slow_ended"]], "", at_least(SLOW)),
         entry("7", "readers beside them who were dropped", [came["readers_ended"]], "", at_most(0)),
         entry("7", "events that readers beside them missed", [missed], "", at_most(0)),

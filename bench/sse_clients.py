@@ -3,8 +3,9 @@
 The first line of its input is a JSON list of cookies, which take turns; the last SLOW of the COUNT
 streams never read. When all are open it prints "open". From then on it answers each line with what
 has come since the last one, as JSON: how many readers got an event, the monotonic nanoseconds at
-which the first and the last of them had it, how many bytes the first event had, and how many
-streams of either kind have ended so far.
+which the first and the last of them had it, how many bytes readers have had so far, and how many
+streams of either kind have ended so far. After the line "drain" those who never read do read, and
+find out whether they were cut off: behind all that nobody has read stands the end.
 """
 
 import json
@@ -13,7 +14,6 @@ import select
 import socket
 import sys
 import time
-from contextlib import suppress
 
 OPEN_WITHIN_SECONDS = 60.0
 SMALL_BUFFER = 4096
@@ -41,7 +41,6 @@ class Streams:
             self._sockets[stream.fileno()] = stream
             if is_slow:
                 self._slow_ones.add(stream.fileno())
-                self._poll.register(stream.fileno(), select.EPOLLRDHUP)
             else:
                 self._poll.register(stream.fileno(), select.EPOLLIN)
 
@@ -73,26 +72,33 @@ class Streams:
         asked = sys.stdin.fileno()
         self._poll.register(asked, select.EPOLLIN)
         while True:
-            for number, happened in self._poll.poll():
+            for number, _ in self._poll.poll():
                 if number != asked:
-                    self._read(number, happened)
-                elif not os.read(asked, 64):
+                    self._read(number)
+                elif not (order := os.read(asked, 64)):
                     return
                 else:
+                    if order == b"drain\n":
+                        for slow in self._slow_ones:
+                            self._poll.register(slow, select.EPOLLIN)
                     print(json.dumps(self._told()), flush=True)
 
-    def _read(self, number: int, happened: int) -> None:
-        received = b""
+    def _read(self, number: int) -> None:
+        try:
+            received = os.read(number, 1 << 18)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            received = b""
         if number not in self._slow_ones:
-            with suppress(ConnectionError):
-                received = os.read(number, 1 << 18)
-        if not received and (number not in self._slow_ones or happened != select.EPOLLIN):
+            self._bytes += len(received)
+        if not received:
             self._end(number)
         # What keeps a stream alive, and what tells of the market, is no change of a price.
-        elif b"event: row" in received:
+        elif b"event: row" in received and number not in self._slow_ones:
             self._last = time.monotonic_ns()
             if not self._got:
-                self._first, self._bytes = self._last, len(received)
+                self._first = self._last
             self._got.add(number)
 
     def _end(self, number: int) -> None:

@@ -30,7 +30,7 @@ PEOPLE = 200
 FILLED_WITHIN_SECONDS = 180.0
 PAGE = "/subscribeList"
 # Warnings of a service that is taken away on purpose would be in the way.
-QUIET = {"FORETICK_LOG_LEVEL": "ERROR"}
+QUIET = {"FORETICK_LOG_LEVEL": "ERROR", "GRPC_VERBOSITY": "NONE"}
 
 
 class Stack:

@@ -79,8 +79,7 @@ async def test_the_pages_say_what_the_ledger_says(tmp_path: Path, visitors: Visi
             resolved = [each for each in entries if each.state == pb.OUTCOME_STATE_RESOLVED]
             assert len(resolved) >= SESSIONS - 1
             assert entries[0].state == pb.OUTCOME_STATE_OPEN
-            _, text = await visitor.get(f"/symbols/{SYMBOL}")
-            told = json.loads(text)
+            told = await outlook_of(visitor, entries[0].row_number)
             for row, entry in zip(told["ledger"]["entries"], entries, strict=True):
                 check_json(row, entry)
                 status, text = await visitor.get(f"/ledger/{entry.row_number}")
@@ -88,6 +87,19 @@ async def test_the_pages_say_what_the_ledger_says(tmp_path: Path, visitors: Visi
                 check_json(json.loads(text), entry)
             await check_outlook(visitor, exchange.predictions, told)
             await check_record(visitor, exchange.predictions)
+
+
+async def outlook_of(visitor: Visitor, newest: int) -> Any:
+    """What programs are told once the newest forecast, which the ledger has first, is served."""
+    found: list[Any] = []
+
+    async def served() -> bool:
+        _, text = await visitor.get(f"/symbols/{SYMBOL}")
+        found[:] = [json.loads(text)]
+        return any(each["ledgerNumber"] == newest for each in found[0]["forecasts"])
+
+    await eventually(served, "the newest forecast")
+    return found[0]
 
 
 async def check_outlook(visitor: Visitor, predictions: Any, told: dict[str, Any]) -> None:

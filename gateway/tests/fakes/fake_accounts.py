@@ -149,7 +149,7 @@ class FakeAccounts(FakeLists, pb_grpc.AccountServiceServicer):
             )
         self.invitations.pop(request.invitation_token, None)
         self.passwords[request.email] = request.password
-        self.followed[request.email] = []
+        self.followed.setdefault(request.email, [])
         return pb.RegisterAccountResponse(**self.begin(request.email, request.client))
 
     async def CreateSignIn(self, request: Any, context: Any) -> Any:

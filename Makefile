@@ -126,7 +126,7 @@ bench-gate: $(VENV)/dev.stamp $(ASSETS) ## fail where a warm page costs too much
 check: $(VENV)/dev.stamp $(ASSETS) protos-check ## formatting, lint, types, contracts
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@MYPYPATH=deploy:tests/postgres:tests/logs:tests/certificates:quote-svc/tests/yahoo $(BIN)/mypy $(PACKAGES:=/src) protos/gen protos/generate.py gateway/words.py $(wildcard deploy/*.py) bench conftest.py
-	@for tests in $(TESTS); do MYPYPATH=deploy:gateway:deploy/smoke/outside:tests/browser:tests/e2e:tests/faults:tests/long:tests/postgres:tests/certificates:tests/logs:quote-svc/tests/yahoo:gateway/tests/fakes:prediction-svc/tests/fakes $(BIN)/mypy $$tests || exit 1; done
+	@for tests in $(TESTS); do MYPYPATH=deploy:gateway:deploy/smoke/outside:tests/browser:tests/e2e:tests/faults:tests/long:tests/postgres:tests/certificates:tests/logs:quote-svc/tests/yahoo:gateway/tests/fakes:subscription-svc/tests/fakes:prediction-svc/tests/fakes $(BIN)/mypy $$tests || exit 1; done
 	@PATH="$(CURDIR)/$(BIN):$$PATH" && cd protos && npm ci --silent --ignore-scripts --no-audit --no-fund && npm exec --silent -- buf lint && npm exec --silent -- buf format --diff --exit-code
 format: $(VENV)/dev.stamp ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -14,99 +14,27 @@ from foretick.subscription.v1 import subscription_pb2 as pb
 from foretick.subscription.v1.subscription_pb2_grpc import SubscriptionServiceStub
 from foretick_rpc.convert import instant, timestamp
 from foretick_rpc.errors import AppError
+from list_owner import Owner
 
 Refusal = Callable[[Awaitable[object]], Awaitable[AppError]]
 OTHER = uuid.uuid5(uuid.NAMESPACE_DNS, "other.test").hex
 
 
-class Ann:
-    """What one account asks for."""
-
-    def __init__(self, stub: SubscriptionServiceStub, key: pb.SignInKey) -> None:
-        self.stub = stub
-        self.key = key
-
-    async def shown(self) -> pb.SubscriptionList:
-        request = pb.BatchListSubscriptionsRequest(keys=[self.key])
-        [answer] = (await self.stub.BatchListSubscriptions(request)).lists
-        assert answer.error_reason == ""
-        return answer
-
-    async def names(self) -> list[str]:
-        return [each.name for each in (await self.shown()).watchlists]
-
-    async def content(self) -> dict[str, list[str]]:
-        """Symbols by the names of lists, both in their order; "symbol: note" where there is one."""
-        answer = await self.shown()
-        names = {each.list_id: each.name for each in answer.watchlists}
-        content: dict[str, list[str]] = {name: [] for name in names.values()}
-        for each in answer.subscriptions:
-            text = f"{each.symbol}: {each.note}" if each.note else each.symbol
-            content[names[each.list_id]].append(text)
-        return content
-
-    async def add(self, symbol: str, list_id: str = "", **more: Any) -> pb.AddSubscriptionResponse:
-        return await self.stub.AddSubscription(
-            pb.AddSubscriptionRequest(key=self.key, symbol=symbol, list_id=list_id, **more)
-        )
-
-    async def remove(self, symbol: str, list_id: str = "") -> list[pb.Subscription]:
-        request = pb.RemoveSubscriptionRequest(key=self.key, symbol=symbol, list_id=list_id)
-        return list((await self.stub.RemoveSubscription(request)).removed)
-
-    async def undo(self, removed: pb.Subscription) -> pb.AddSubscriptionResponse:
-        return await self.add(
-            removed.symbol,
-            removed.list_id,
-            note=removed.note,
-            position=removed.position,
-            create_time=removed.create_time,
-        )
-
-    async def update(self, symbol: str, list_id: str = "", **more: Any) -> pb.Subscription:
-        request = pb.UpdateSubscriptionRequest(key=self.key, symbol=symbol, list_id=list_id, **more)
-        return (await self.stub.UpdateSubscription(request)).subscription
-
-    async def reorder(self, symbols: list[str], list_id: str = "") -> list[str]:
-        request = pb.ReorderSubscriptionsRequest(key=self.key, list_id=list_id, symbols=symbols)
-        return list((await self.stub.ReorderSubscriptions(request)).symbols)
-
-    async def bring(self, items: list[pb.ImportItem], list_id: str = "") -> list[pb.ImportOutcome]:
-        request = pb.ImportSubscriptionsRequest(key=self.key, list_id=list_id, items=items)
-        return list((await self.stub.ImportSubscriptions(request)).outcomes)
-
-    async def create(self, name: str, **more: Any) -> pb.CreateWatchlistResponse:
-        request = pb.CreateWatchlistRequest(key=self.key, name=name, **more)
-        return await self.stub.CreateWatchlist(request)
-
-    async def rename(self, list_id: str, name: str) -> pb.Watchlist:
-        request = pb.RenameWatchlistRequest(key=self.key, list_id=list_id, name=name)
-        return (await self.stub.RenameWatchlist(request)).watchlist
-
-    async def delete(self, list_id: str) -> pb.DeleteWatchlistResponse:
-        request = pb.DeleteWatchlistRequest(key=self.key, list_id=list_id)
-        return await self.stub.DeleteWatchlist(request)
-
-    async def reorder_lists(self, *list_ids: str) -> list[str]:
-        request = pb.ReorderWatchlistsRequest(key=self.key, list_ids=list_ids)
-        return [each.name for each in (await self.stub.ReorderWatchlists(request)).watchlists]
+@pytest.fixture
+def ann(subscriptions: SubscriptionServiceStub, key: pb.SignInKey) -> Owner:
+    return Owner(subscriptions, key)
 
 
 @pytest.fixture
-def ann(subscriptions: SubscriptionServiceStub, key: pb.SignInKey) -> Ann:
-    return Ann(subscriptions, key)
-
-
-@pytest.fixture
-async def bob(stubs: Any) -> Ann:
-    return Ann(stubs.subscriptions, (await stubs.register("bob@x.test")).sign_in.key)
+async def bob(stubs: Any) -> Owner:
+    return Owner(stubs.subscriptions, (await stubs.register("bob@x.test")).sign_in.key)
 
 
 def item(symbol: str, note: str = "") -> pb.ImportItem:
     return pb.ImportItem(symbol=symbol, note=note)
 
 
-async def test_a_new_account_has_one_list_and_keeps_its_id(ann: Ann, rows: Any) -> None:
+async def test_a_new_account_has_one_list_and_keeps_its_id(ann: Owner, rows: Any) -> None:
     [before] = (await ann.shown()).watchlists
     assert (before.name, before.position) == ("Watchlist", 0)
     assert await rows("SELECT 1 FROM watchlists") == []  # reading writes nothing
@@ -117,12 +45,12 @@ async def test_a_new_account_has_one_list_and_keeps_its_id(ann: Ann, rows: Any) 
     assert await ann.content() == {"Mine": ["AAPL"]}
 
 
-async def test_the_first_list_can_be_named_before_anything_is_in_it(ann: Ann) -> None:
+async def test_the_first_list_can_be_named_before_anything_is_in_it(ann: Owner) -> None:
     await ann.create("Tech")
     assert await ann.names() == ["Watchlist", "Tech"]
 
 
-async def test_a_symbol_can_be_in_several_lists(ann: Ann) -> None:
+async def test_a_symbol_can_be_in_several_lists(ann: Owner) -> None:
     tech = (await ann.create("Tech")).watchlist.list_id
     for list_id, symbol in (("", "XOM"), (tech, "MSFT"), ("", "AAPL"), (tech, "AAPL")):
         assert (await ann.add(symbol, list_id)).created
@@ -136,7 +64,7 @@ async def test_a_symbol_can_be_in_several_lists(ann: Ann) -> None:
     assert await ann.content() == {"Watchlist": ["XOM"], "Tech": ["MSFT"]}
 
 
-async def test_what_was_removed_comes_back_as_it_was(ann: Ann, clock: Any) -> None:
+async def test_what_was_removed_comes_back_as_it_was(ann: Owner, clock: Any) -> None:
     for symbol in ("A", "B", "C"):
         await ann.add(symbol, note=f"about {symbol}")
         clock.advance(timedelta(minutes=1))
@@ -148,7 +76,7 @@ async def test_what_was_removed_comes_back_as_it_was(ann: Ann, clock: Any) -> No
     assert list((await ann.shown()).subscriptions) == list(before.subscriptions)
 
 
-async def test_what_comes_back_to_an_order_that_was_changed_gets_room(ann: Ann) -> None:
+async def test_what_comes_back_to_an_order_that_was_changed_gets_room(ann: Owner) -> None:
     for symbol in ("A", "B", "C"):
         await ann.add(symbol)
     [removed] = await ann.remove("B")
@@ -159,7 +87,7 @@ async def test_what_comes_back_to_an_order_that_was_changed_gets_room(ann: Ann) 
     assert await ann.content() == {"Watchlist": ["C", "B", "A", "D"]}
 
 
-async def test_an_order_is_of_what_the_list_has(ann: Ann, refusal: Refusal) -> None:
+async def test_an_order_is_of_what_the_list_has(ann: Owner, refusal: Refusal) -> None:
     for symbol in ("A", "B", "C", "D"):
         await ann.add(symbol)
     assert await ann.reorder(["c", "A"]) == ["C", "A", "B", "D"]
@@ -173,7 +101,7 @@ async def test_an_order_is_of_what_the_list_has(ann: Ann, refusal: Refusal) -> N
     assert await ann.content() == {"Watchlist": ["C", "A", "B", "D"]}
 
 
-async def test_notes_and_moves(ann: Ann, refusal: Refusal, clock: Any) -> None:
+async def test_notes_and_moves(ann: Owner, refusal: Refusal, clock: Any) -> None:
     since = clock.time
     tech = (await ann.create("Tech")).watchlist.list_id
     await ann.add("MSFT", tech)
@@ -196,7 +124,7 @@ async def test_notes_and_moves(ann: Ann, refusal: Refusal, clock: Any) -> None:
     assert await ann.content() == {"Watchlist": ["KO", "MSFT"], "Tech": ["MSFT", "AAPL"]}
 
 
-async def test_an_import_answers_each_by_itself(ann: Ann) -> None:
+async def test_an_import_answers_each_by_itself(ann: Owner) -> None:
     await ann.add("KO", note="mine")
     outcomes = await ann.bring(
         [
@@ -227,7 +155,7 @@ async def test_an_import_answers_each_by_itself(ann: Ann) -> None:
     assert await ann.content() == {"Watchlist": ["KO: mine", "AAPL: apples", "XOM"]}
 
 
-async def test_an_import_fills_up_to_the_limit(ann: Ann, refusal: Refusal) -> None:
+async def test_an_import_fills_up_to_the_limit(ann: Owner, refusal: Refusal) -> None:
     await ann.bring([item(f"S{n}") for n in range(499)])
     tech = (await ann.create("Tech")).watchlist.list_id
     outcomes = await ann.bring([item("S1"), item("S2"), item("S1")], tech)
@@ -245,13 +173,13 @@ async def test_an_import_fills_up_to_the_limit(ann: Ann, refusal: Refusal) -> No
 
 
 @pytest.mark.parametrize("count", [0, 501])
-async def test_an_import_has_1_to_500_items(ann: Ann, refusal: Refusal, count: int) -> None:
+async def test_an_import_has_1_to_500_items(ann: Owner, refusal: Refusal, count: int) -> None:
     error = await refusal(ann.bring([item("A")] * count))
     assert (error.code, error.metadata) == (StatusCode.INVALID_ARGUMENT, {"field": "items"})
     assert await ann.content() == {"Watchlist": []}
 
 
-async def test_names_are_one_of_a_kind(ann: Ann, bob: Ann, refusal: Refusal) -> None:
+async def test_names_are_one_of_a_kind(ann: Owner, bob: Owner, refusal: Refusal) -> None:
     made = await ann.create("Ｔｅｃｈ", list_id=OTHER)
     assert (made.created, made.watchlist.name, made.watchlist.list_id) == (True, "Tech", OTHER)
     again = await ann.create("Tech", list_id=OTHER)
@@ -278,7 +206,7 @@ async def test_names_are_one_of_a_kind(ann: Ann, bob: Ann, refusal: Refusal) -> 
     assert await ann.names() == ["Watchlist", "TECH"]
 
 
-async def test_an_account_has_at_most_20_lists(ann: Ann, refusal: Refusal) -> None:
+async def test_an_account_has_at_most_20_lists(ann: Owner, refusal: Refusal) -> None:
     for n in range(19):
         await ann.create(f"List {n}")
     error = await refusal(ann.create("One more"))
@@ -286,7 +214,7 @@ async def test_an_account_has_at_most_20_lists(ann: Ann, refusal: Refusal) -> No
     assert len(await ann.names()) == 20
 
 
-async def test_lists_have_an_order(ann: Ann, refusal: Refusal) -> None:
+async def test_lists_have_an_order(ann: Owner, refusal: Refusal) -> None:
     first = (await ann.shown()).watchlists[0].list_id
     a, b = [(await ann.create(name)).watchlist.list_id for name in "AB"]
     assert await ann.reorder_lists(b, first) == ["B", "Watchlist", "A"]
@@ -298,7 +226,7 @@ async def test_lists_have_an_order(ann: Ann, refusal: Refusal) -> None:
 
 
 async def test_a_deleted_list_comes_back_as_it_was(
-    ann: Ann, refusal: Refusal, clock: Any, rows: Any
+    ann: Owner, refusal: Refusal, clock: Any, rows: Any
 ) -> None:
     first = (await ann.shown()).watchlists[0].list_id
     error = await refusal(ann.delete(first))
@@ -325,13 +253,13 @@ async def test_a_deleted_list_comes_back_as_it_was(
     assert list(after.subscriptions) == list(before.subscriptions)
 
 
-async def test_a_list_can_be_put_in_the_middle(ann: Ann) -> None:
+async def test_a_list_can_be_put_in_the_middle(ann: Owner) -> None:
     await ann.create("Last")
     await ann.create("Middle", position=1)
     assert await ann.names() == ["Watchlist", "Middle", "Last"]
 
 
-async def test_lists_of_others_are_not_found(ann: Ann, bob: Ann, refusal: Refusal) -> None:
+async def test_lists_of_others_are_not_found(ann: Owner, bob: Owner, refusal: Refusal) -> None:
     theirs = (await bob.create("Tech")).watchlist.list_id
     await bob.add("MSFT", theirs)
     await ann.create("Mine")
@@ -368,7 +296,7 @@ async def test_lists_of_others_are_not_found(ann: Ann, bob: Ann, refusal: Refusa
     ],
 )
 async def test_what_cannot_have_been(
-    ann: Ann, refusal: Refusal, clock: Any, field: str, value: Any
+    ann: Owner, refusal: Refusal, clock: Any, field: str, value: Any
 ) -> None:
     if isinstance(value, timedelta):
         value = timestamp(clock.time + value)
@@ -377,7 +305,7 @@ async def test_what_cannot_have_been(
     assert await ann.content() == {"Watchlist": []}
 
 
-async def test_every_change_is_told_and_nothing_else(ann: Ann, rows: Any) -> None:
+async def test_every_change_is_told_and_nothing_else(ann: Owner, rows: Any) -> None:
     tech = (await ann.create("Tech", list_id=OTHER)).watchlist.list_id
     first = (await ann.shown()).watchlists[0].list_id
     changes: list[Callable[[], Awaitable[object]]] = [
@@ -405,7 +333,7 @@ async def test_every_change_is_told_and_nothing_else(ann: Ann, rows: Any) -> Non
     assert await rows("SELECT count(*) FROM account_events") == [(told + 2,)]
 
 
-async def test_changes_at_once_leave_an_order_without_ties(ann: Ann, rows: Any) -> None:
+async def test_changes_at_once_leave_an_order_without_ties(ann: Owner, rows: Any) -> None:
     await ann.bring([item(f"S{n}") for n in range(10)])
     tech = (await ann.create("Tech")).watchlist.list_id
     await asyncio.gather(

@@ -65,7 +65,8 @@ async def test_those_that_were_not_used_for_longest_are_dropped() -> None:
 
 
 def test_a_part_is_rendered_anew_where_something_else_stands_in_it() -> None:
-    parts, rendered = KeptParts(2), []
+    parts: KeptParts[Markup] = KeptParts(2)
+    rendered: list[int] = []
 
     def render() -> Markup:
         rendered.append(1)

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from bench import (
     accounts,
@@ -29,7 +29,7 @@ from bench.reporting import HEADER, OUT, Entry, write_results
 
 Wanted = frozenset[str]
 # What is measured together, and by whom.
-MEASURES: dict[tuple[str, ...], Callable[[Wanted], list[Entry]]] = {
+MEASURES: dict[tuple[str, ...], Callable[[Wanted], Iterable[Entry]]] = {
     ("1", "2", "3", "4"): watchlist_page.measure,
     ("5", "6"): lambda _: cold_page.measure(),
     ("7",): lambda _: live.measure(),
@@ -72,14 +72,12 @@ def _run(wanted: Wanted) -> int:
             continue
         begun = time.monotonic()
         try:
-            found = measure(asked)
+            for each in measure(asked):
+                entries.append(each)
+                print(each.row(), flush=True)
         except Exception:  # noqa: BLE001 - told whole; the other measures go on
             traceback.print_exc()
-            found = []
-        entries += found
-        failed += sorted(asked - {each.measure for each in found})
-        for each in found:
-            print(each.row(), flush=True)
+        failed += sorted(asked - {each.measure for each in entries})
         _say(f"{', '.join(sorted(asked))}: {time.monotonic() - begun:.0f} s")
     write_results(OUT / "results.json", entries)
     if failed:

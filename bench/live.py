@@ -29,7 +29,6 @@ FLOOD = 500
 FLOOD_BYTES = 6e6
 FLOODED_WITHIN_SECONDS = 180.0
 SLOW = 50
-DRAINED_SECONDS = 5.0
 SINCE = re.compile(r'data-since="([^"]+)"')
 CLIENTS: dict[int, Goal] = {1_000: at_most(60), 5_000: at_most(250)}
 
@@ -95,9 +94,9 @@ def clients(stage: MarketStage, count: int, slow: int = 0) -> Iterator[Popen[str
         yield process
 
 
-def told(process: Popen[str], order: str = "") -> dict[str, int]:
+def told(process: Popen[str]) -> dict[str, int]:
     """What has come to the streams since this was last asked."""
-    tell(process, order)
+    tell(process, "")
     answer: dict[str, int] = json.loads(line_of(process))
     return answer
 
@@ -153,8 +152,6 @@ def _slow_readers() -> list[Entry]:
             missed += SLOW - _everybody(process, SLOW)[0]
             time.sleep(CALM_SECONDS)  # the rest of what this tick sends
             sent = (told(process)["bytes"] - before) / SLOW
-        told(process, "drain")
-        time.sleep(DRAINED_SECONDS)
         came = told(process)
     return [
         entry("7", "sent to each of the readers beside slow ones", [sent / 1e6], "MB"),

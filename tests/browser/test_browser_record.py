@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pytest
-from playwright.sync_api import Browser, Page, StorageState
+from playwright.sync_api import Browser, Page, StorageState, expect
 
 from browsing import PATIENCE_MS, Window, fits_the_window, keep, registered
 from foretick.quote.v1 import quote_pb2
@@ -144,11 +144,11 @@ def test_a_service_that_is_away_is_said_in_its_place(
     page = window("phone", storage_state=reader)
     demo_stack.stop("prediction-svc")
     page.goto(f"/symbols/{SYMBOL}")
-    assert page.get_by_text("Forecasts are unavailable:").is_visible()
+    expect(page.get_by_text("Forecasts are unavailable:")).to_be_visible()
     page.locator("#chart canvas").first.wait_for()
     check_page(page, "symbol-without-forecasts")
     page.goto("/track-record")
-    assert page.get_by_text("The record is unavailable:").is_visible()
+    expect(page.get_by_text("The record is unavailable:")).to_be_visible()
     check_page(page, "record-unavailable")
     demo_stack.start("prediction-svc")
     demo_stack.wait_until_serving()

@@ -115,6 +115,21 @@ def test_a_list_is_filtered_while_one_types_and_sorted_by_its_heads(newcomer: Pa
     assert set(symbols(newcomer)) == set(own)
 
 
+def test_what_another_window_adds_comes_by_itself_and_the_page_goes_on(newcomer: Page) -> None:
+    first, second = offered(newcomer)[:2]
+    add(newcomer, first)
+    newcomer.evaluate("window.isThisPage = true")
+    other = newcomer.context.new_page()
+    other.goto("/subscribeList")
+    add(other, second)
+    expect(newcomer.get_by_role("rowheader", name=second)).to_be_visible()
+    newcomer.get_by_label("Show only").press_sequentially(second.lower())
+    expect(newcomer.locator("tr[data-symbol]")).to_have_count(1)
+    newcomer.get_by_label("Add a symbol").press_sequentially(first[:3].lower())
+    expect(newcomer.get_by_role("option").first).to_be_visible()
+    assert newcomer.evaluate("window.isThisPage") is True
+
+
 def test_without_scripts_a_list_is_filtered_and_sorted_by_its_address(window: Window) -> None:
     page = registered(window(java_script_enabled=False))
     for symbol in offered(page)[:3]:

@@ -136,13 +136,17 @@
 
   // The list is another one now: the page's content is read anew, once nobody is typing in it.
   async function reload() {
-    if (element("content").contains(document.activeElement)) return setTimeout(reload, BUSY_MS);
+    const isUsed = () => element("content").contains(document.activeElement);
+    if (isUsed()) return setTimeout(reload, BUSY_MS);
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
     if (!answer.ok || answer.redirected) return location.reload();
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    // Somebody may have begun meanwhile.
+    if (isUsed()) return setTimeout(reload, BUSY_MS);
     status.dataset.since = page.getElementById("live").dataset.since;
     page.getElementById("live").replaceWith(status);
     element("content").replaceChildren(...page.getElementById("content").childNodes);
+    window.htmx?.process(element("content"));
     source.close();
     connect();
     age();

@@ -15,6 +15,7 @@ from gateway.model import Account, SignIn, SignInKey
 from gateway.problems import RequestError, SignedOutError
 from gateway.settings import SETTINGS
 from gateway.sign_in_cookie import LASTING, SignInCookieStorage
+from gateway.visitors import has_just_written
 
 # An identity is "<account id>:<sign-in id>".
 _IDENTITY = re.compile(r"([A-Za-z0-9_-]{1,64}):([A-Za-z0-9_-]{1,64})")
@@ -98,6 +99,14 @@ async def require_administrator(request: web.Request) -> tuple[SignInKey, Accoun
     if not await aiohttp_security.permits(request, Permission.ADMINISTER, account):
         raise RequestError(403, "ADMINISTRATOR_ONLY", "This page is for administrators.")
     return key, account
+
+
+async def own_account(request: web.Request, key: SignInKey) -> Account:
+    """Get the account of whoever looks at a page of their own; raises `SignedOutError`.
+
+    What is known of it will do, but right after something was written it is asked for.
+    """
+    return await request.app[BACKENDS].account(key, fresh=has_just_written(request))
 
 
 async def remember_sign_in(request: web.Request, response: web.Response, sign_in: SignIn) -> None:

@@ -16,7 +16,7 @@ from gateway.backends import KNOWN_SIGN_INS
 from gateway.forms import read_form
 from gateway.model import SignInKey
 from gateway.problems import RequestError
-from gateway.visitors import VISITOR, Visitor, cookie_name
+from gateway.visitors import VISITOR, WROTE_COOKIE, Visitor, cookie_name
 
 FLOW_COOKIE = "foretick_flow"
 FLOW_SECONDS = 3600
@@ -24,7 +24,6 @@ FLOW_SECONDS = 3600
 FLOW_PATHS = ("/login", "/register", "/forgot", "/reset-password")
 # They change nothing but how this browser shows pages, for anybody, so they need no token.
 OPEN_PATHS = ("/look",)
-WROTE_COOKIE = "foretick_wrote"
 WROTE_SECONDS = 3
 _FLOW_ID = re.compile(r"[0-9a-f]{32}")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -107,11 +106,6 @@ async def _written(request: web.Request, handler: Handler, key: SignInKey) -> we
     name = cookie_name(request, WROTE_COOKIE)
     response.set_cookie(name, "1", max_age=WROTE_SECONDS, httponly=True, samesite="Lax")
     return response
-
-
-def has_just_written(request: web.Request) -> bool:
-    """Tell whether the sender has written something that this process may not have heard of."""
-    return cookie_name(request, WROTE_COOKIE) in request.cookies
 
 
 def _refuse_other_sites(request: web.Request) -> None:

@@ -5,9 +5,8 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.access import forget_sign_in, remember_sign_in, require_sign_in
+from gateway.access import forget_sign_in, own_account, remember_sign_in, require_sign_in
 from gateway.accounts import ACCOUNTS
-from gateway.backends import BACKENDS
 from gateway.csrf import CSRF
 from gateway.forms import query_text, read_form
 from gateway.model import Account, AuditEvent, Device, SignIn, SignInKey
@@ -24,7 +23,7 @@ _LONGEST_ADDRESS = 254
 async def account_page(request: web.Request) -> web.Response:
     """GET /account."""
     key = await require_sign_in(request)
-    account = await request.app[BACKENDS].account(key)
+    account = await own_account(request, key)
     if wants_json(request):
         token = request.app[CSRF].of_sign_in(key.sign_in_id)
         return json_page({**account_json(account), "csrf_token": token})
@@ -62,7 +61,7 @@ async def devices_page(request: web.Request) -> web.Response:
     """GET /account/devices."""
     key = await require_sign_in(request)
     account, devices = await asyncio.gather(
-        request.app[BACKENDS].account(key), request.app[ACCOUNTS].devices(key)
+        own_account(request, key), request.app[ACCOUNTS].devices(key)
     )
     if wants_json(request):
         token = request.app[CSRF].of_sign_in(key.sign_in_id)
@@ -94,7 +93,7 @@ async def log_page(request: web.Request) -> web.Response:
     """GET /account/log."""
     key = await require_sign_in(request)
     account, (events, next_page) = await asyncio.gather(
-        request.app[BACKENDS].account(key),
+        own_account(request, key),
         request.app[ACCOUNTS].audit_events(key, query_text(request, "page")),
     )
     if wants_json(request):
@@ -114,7 +113,7 @@ async def export(request: web.Request) -> web.Response:
 async def delete_page(request: web.Request) -> web.Response:
     """GET /account/delete."""
     key = await require_sign_in(request)
-    account = await request.app[BACKENDS].account(key)
+    account = await own_account(request, key)
     if wants_json(request):
         return json_page({"csrf_token": request.app[CSRF].of_sign_in(key.sign_in_id)})
     return own_page(request, "delete.html", key, account)
@@ -174,7 +173,7 @@ async def _refused(
     error.field = error.field or _FIELD_OF_REASON.get(error.reason)
     if wants_json(request) or error.status >= 500 or isinstance(error, SignedOutError):
         raise error
-    account = await request.app[BACKENDS].account(key)
+    account = await own_account(request, key)
     return own_page(request, template, key, account, error=error, **context)
 
 

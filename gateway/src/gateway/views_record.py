@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 from markupsafe import Markup
 
-from gateway.access import require_reader
+from gateway.access import own_account, require_reader
 from gateway.backends import BACKENDS
 from gateway.charts import calibration_plot, coverage_plot, interval_bar, interval_end
 from gateway.csrf import CSRF
@@ -87,7 +87,7 @@ async def _reader(request: web.Request) -> tuple[Account | None, str | None]:
     key = await require_reader(request)
     if key is not None:
         try:
-            account = await request.app[BACKENDS].account(key)
+            account = await own_account(request, key)
         except SignedOutError:
             if not request.app[SETTINGS].public_record:
                 raise

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from gateway.access import require_sign_in
+from gateway.access import own_account, require_sign_in
 from gateway.backends import BACKENDS
 from gateway.csrf import CSRF
 from gateway.forms import query_text
@@ -35,7 +35,7 @@ async def search(request: web.Request) -> web.Response:
                 "csrf_token": token,
             }
         )
-    account = await backends.account(key)
+    account = await own_account(request, key)
     return html_page(
         request,
         "search.html",

@@ -27,6 +27,7 @@ from gateway.record_wording import chart_labels, chart_text, feature
 from gateway.records import HORIZONS, RECORDS, SHOWN_ENTRIES
 from gateway.settings import SETTINGS
 from gateway.shared_pages import shared_page
+from gateway.visitors import has_just_written
 from gateway.watchlist import NOT_ANSWERED, OTHER_MARKET, Row, market_json, percent_move
 
 # What has not come by then is pending on a page, and comes later.
@@ -141,7 +142,7 @@ async def _gather(
 ) -> Known:
     records = request.app[RECORDS]
     subscriptions, (priced, bars), outlook = await asyncio.gather(
-        request.app[BACKENDS].subscriptions(key),
+        request.app[BACKENDS].subscriptions(key, fresh=has_just_written(request)),
         _priced_with_history(request.app, symbol),
         attempt(records.outlook(symbol, horizon)),
     )

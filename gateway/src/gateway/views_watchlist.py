@@ -10,7 +10,7 @@ from gateway.access import require_sign_in
 from gateway.arranging import Arrangement, arranged, arrangement
 from gateway.backends import BACKENDS, Backends
 from gateway.boarding import BOARD, FRAGMENTS, POLL
-from gateway.csrf import CSRF, has_just_written
+from gateway.csrf import CSRF
 from gateway.drawings import scale_end
 from gateway.forms import query_text, read_form
 from gateway.fragments import Drawn, Fragments, Shown
@@ -21,6 +21,7 @@ from gateway.pages import frame, html_bytes, json_page, see_other, wants_json
 from gateway.problems import RequestError, SignedOutError
 from gateway.settings import SETTINGS
 from gateway.views_lists import chosen, list_json, list_url, removed, undo_offer
+from gateway.visitors import has_just_written
 from gateway.watchlist import (
     Row,
     fetching_json,

@@ -9,6 +9,7 @@ from aiohttp import web
 from gateway.model import Client
 from gateway.problems import RequestError
 
+WROTE_COOKIE = "foretick_wrote"
 Address = IPv4Address | IPv6Address
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
@@ -50,6 +51,11 @@ def is_tls(request: web.Request) -> bool:
 def cookie_name(request: web.Request, name: str) -> str:
     """The name of a cookie: by TLS one that no other host of the same domain can set."""
     return f"__Host-{name}" if is_tls(request) else name
+
+
+def has_just_written(request: web.Request) -> bool:
+    """Tell whether the sender has written something that this process may not have heard of."""
+    return cookie_name(request, WROTE_COOKIE) in request.cookies
 
 
 def unproxied(request: web.Request) -> Visitor:

@@ -226,20 +226,23 @@ async def test_a_page_at_another_process_is_up_to_date_at_once(
     assert [row["symbol"] for row in second["subs"]] == ["AAPL", "MSFT", "XOM"]
 
 
+@pytest.mark.parametrize(
+    "page", ["/subscribeList", "/account", "/account/delete", "/symbols/AAPL", "/track-record"]
+)
 async def test_a_sign_in_is_asked_for_once_while_events_are_heard(
-    follower: Any, services: Any
+    follower: Any, services: Any, page: str
 ) -> None:
     follower.client.session.cookie_jar.clear(lambda each: each.key == "foretick_wrote")
-    await follower.get("/subscribeList")
+    await follower.get(page)
     services.accounts.calls.clear()
     for _ in range(5):
-        assert (await follower.get("/subscribeList")).status == 200
+        assert (await follower.get(page)).status == 200
     assert services.accounts.calls["BatchListSubscriptions"] == 0
     await services.accounts.tell(pb.ACCOUNT_EVENT_KIND_SUBSCRIPTIONS_CHANGED, "a@example.org")
 
     async with asyncio.timeout(WITHIN_SECONDS):
         while not services.accounts.calls["BatchListSubscriptions"]:
-            await follower.get("/subscribeList")
+            await follower.get(page)
 
 
 async def test_the_board_is_numbered_for_pages(follower: Any) -> None:

@@ -66,3 +66,15 @@ def test_every_page_fits_and_is_accessible(
     page = window(size, scheme, storage_state=follower)
     for path in AFTER:
         examine(page, path, f"{size}-{scheme}")
+
+
+def test_it_can_be_installed(window: Window, follower: StorageState) -> None:
+    page = window("phone", storage_state=follower)
+    page.goto("/subscribeList")
+    browser = page.context.new_cdp_session(page)
+    manifest = browser.send("Page.getAppManifest")
+    assert manifest["errors"] == []
+    assert "/static/app.webmanifest" in manifest["url"]
+    # A window of the tests is a private one, and says so.
+    errors = browser.send("Page.getInstallabilityErrors")["installabilityErrors"]
+    assert [each["errorId"] for each in errors] in ([], ["in-incognito"])

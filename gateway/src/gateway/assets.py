@@ -14,7 +14,10 @@ from foretick_rpc.errors import StartupError
 # What is in `vendor` comes from npm (deploy/install-assets).
 _SERVED = {
     "app.css": ("text/css", ("vendor/simple.min.css", "app.css")),
+    "app.webmanifest": ("application/manifest+json", ("app.webmanifest",)),
     "icon.svg": ("image/svg+xml", ("icon.svg",)),
+    "icon-192.png": ("image/png", ("icon-192.png",)),
+    "icon-512.png": ("image/png", ("icon-512.png",)),
     "live.js": ("text/javascript", ("live.js",)),
     "htmx.js": ("text/javascript", ("vendor/htmx.min.js",)),
     "search.js": ("text/javascript", ("search.js",)),
@@ -80,6 +83,10 @@ async def static_file(request: web.Request) -> web.Response:
     if TAKES_GZIP.search(request.headers.get("Accept-Encoding", "")):
         headers["Content-Encoding"] = "gzip"
         body = asset.compressed
+    is_text = asset.content_type != "image/png"
     return web.Response(
-        body=body, content_type=asset.content_type, charset="utf-8", headers=headers
+        body=body,
+        content_type=asset.content_type,
+        charset="utf-8" if is_text else None,
+        headers=headers,
     )

@@ -75,7 +75,7 @@ def resident_mib(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def wait_until_idle(*pids: int, share: float = 0.05, within: float = 180.0) -> None:
+def wait_until_idle(*pids: int, share: float = 0.15, within: float = 180.0) -> None:
     """Wait until processes use less than this share of a core for two seconds.
 
     Raises TimeoutError.

@@ -4,7 +4,7 @@ from pathlib import Path
 from gateway.languages import languages, speaking
 from gateway.told import _SENTENCES, told
 
-SOURCES = ("subscription-svc", "quote-svc", "prediction-svc", "gateway")
+SOURCES = ("protos", "subscription-svc", "quote-svc", "prediction-svc", "gateway")
 
 
 def test_english_is_left_as_the_service_wrote_it() -> None:

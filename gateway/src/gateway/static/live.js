@@ -134,6 +134,12 @@
     }
   }
 
+  // What the lists are, whatever is said of their symbols.
+  function lists(page) {
+    const parts = page.querySelectorAll("#content .lists, #content [data-symbol], #content .row-note p");
+    return Array.from(parts, (part) => part.dataset.symbol ?? part.textContent).join("\n");
+  }
+
   // The list is another one now: the page's content is read anew, once nobody is typing in it.
   async function reload() {
     const isUsed = () => element("content").contains(document.activeElement);
@@ -143,6 +149,8 @@
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     // Somebody may have begun meanwhile.
     if (isUsed()) return setTimeout(reload, BUSY_MS);
+    // It was changed here.
+    if (lists(page) === lists(document)) return;
     status.dataset.since = page.getElementById("live").dataset.since;
     page.getElementById("live").replaceWith(status);
     element("content").replaceChildren(...page.getElementById("content").childNodes);

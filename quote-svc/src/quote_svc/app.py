@@ -15,6 +15,7 @@ from quote_svc.market import MarketUnusable
 from quote_svc.opening import opened_market
 from quote_svc.servicer import QuoteServicer
 from quote_svc.settings import QuoteSettings
+from quote_svc.watching import Pushes, Watching
 
 SERVICE_NAME = quote_pb2.DESCRIPTOR.services_by_name["QuoteService"].full_name
 
@@ -35,14 +36,15 @@ async def running(
     Raises StartupError where the market cannot be served.
     """
     try:
-        async with opened_market(settings, wall, epoch) as (market, clock):
+        pushes = Pushes()
+        async with opened_market(settings, wall, epoch, pushes) as (market, clock):
             services = []
             if settings.control and clock is not None:
                 shown = FaultyMarket(market, wall)
                 services.append(control_service(market, clock, shown))
                 servicer = QuoteServicer(shown)
             else:
-                servicer = QuoteServicer(market)
+                servicer = QuoteServicer(market, Watching(market, pushes=pushes))
             async with RpcServer(
                 service(servicer),
                 *services,

@@ -20,7 +20,9 @@ from quote_svc.market import Market, MarketDescription, MarketKind
 from quote_svc.running_clock import RESERVE_EVERY_SECONDS
 from quote_svc.settings import MarketChoice, QuoteSettings
 from quote_svc.shared_clock import SharedClock
+from quote_svc.source import StreamedPrice
 from quote_svc.store import Shared
+from quote_svc.watching import Pushes
 
 _log = logging.getLogger("foretick.quote")
 _FOLLOW_EVERY_SECONDS = 5.0
@@ -29,18 +31,21 @@ Opened = tuple[Market, ClockControl | None]
 
 
 def opened_market(
-    settings: QuoteSettings, wall: Callable[[], float], epoch: Callable[[], float]
+    settings: QuoteSettings,
+    wall: Callable[[], float],
+    epoch: Callable[[], float],
+    pushes: Pushes,
 ) -> AbstractAsyncContextManager[Opened]:
     """The market that the settings choose, and the control of its clock where it has its own.
 
-    `wall` is a monotonic clock in seconds, `epoch` one since 1970-01-01. Raises MarketUnusable on
-    entering.
+    `wall` is a monotonic clock in seconds, `epoch` one since 1970-01-01. Symbols whose prices are
+    pushed come into `pushes`. Raises MarketUnusable on entering.
     """
     if settings.market is MarketChoice.DEMO:
         return _demo_market(settings, wall, epoch)
     if settings.market is MarketChoice.CSV:
         return _csv_market(settings)
-    return _yahoo_market(settings)
+    return _yahoo_market(settings, pushes)
 
 
 @asynccontextmanager
@@ -99,7 +104,7 @@ async def _kept_up(
 
 
 @asynccontextmanager
-async def _yahoo_market(settings: QuoteSettings) -> AsyncIterator[Opened]:
+async def _yahoo_market(settings: QuoteSettings, pushes: Pushes) -> AsyncIterator[Opened]:
     """Yahoo's prices from the store, kept up in the background, by its stream where that flows."""
     # yfinance and the calendars import pandas.
     from quote_svc.calendars import session_calendar  # noqa: PLC0415
@@ -135,7 +140,12 @@ async def _yahoo_market(settings: QuoteSettings) -> AsyncIterator[Opened]:
                 upkeep,
             ) as market,
         ):
-            stream = YahooStream(market.accept_price, source.unit_of, ca_bundle=settings.ca_bundle)
+
+            def deliver(price: StreamedPrice) -> None:
+                market.accept_price(price)
+                pushes.add(price.symbol)
+
+            stream = YahooStream(deliver, source.unit_of, ca_bundle=settings.ca_bundle)
             # The libraries stay for good; without this, each full collection looks through all
             # that they hold, and the event loop waits for it.
             gc.collect()

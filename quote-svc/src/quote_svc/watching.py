@@ -25,6 +25,8 @@ _Answer: TypeAlias = Quote | SymbolUnavailable
 Tick: TypeAlias = Callable[[], Awaitable[None]]
 # A watcher hears of changes at most this often: the latest of each symbol, whatever came between.
 TICK_SECONDS = 0.25
+# Of prices that a source pushes it hears at once, of those that come together together.
+PUSH_PAUSE_SECONDS = 0.01
 # What is missing may have to be fetched, so it is asked for apart and less often.
 _TICKS_FOR_MISSING = 4
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -51,6 +53,29 @@ class SessionEvent:
     session: Session
 
 
+class Pushes:
+    """Symbols whose prices a source has pushed, until somebody takes them."""
+
+    def __init__(self) -> None:
+        self._symbols: set[str] = set()
+        self._any = asyncio.Event()
+
+    def add(self, symbol: str) -> None:
+        """Note that a price has come."""
+        self._symbols.add(symbol)
+        self._any.set()
+
+    async def some(self) -> None:
+        """Return once there is one."""
+        await self._any.wait()
+
+    def take(self) -> set[str]:
+        """All that there are; from then on there is none."""
+        taken, self._symbols = self._symbols, set()
+        self._any.clear()
+        return taken
+
+
 class Watching:
     """Watches one market for many: however many watch, it is asked once a tick.
 
@@ -58,10 +83,16 @@ class Watching:
     slow one costs no memory and misses only what has been overtaken.
     """
 
-    def __init__(self, market: Market, tick: Tick | None = None) -> None:
-        """`tick` returns when the market is to be asked again: every quarter of a second."""
+    def __init__(
+        self, market: Market, tick: Tick | None = None, pushes: Pushes | None = None
+    ) -> None:
+        """`tick` returns when the market is to be asked again: every quarter of a second.
+
+        What is in `pushes` is asked for at once.
+        """
         tick = tick or _quarter_second
         self._market = market
+        self._pushes = pushes or Pushes()
         self._versions = QuoteVersions()
         self._wanted: Counter[str] = Counter()
         self._known: dict[str, _Known] = {}
@@ -70,7 +101,14 @@ class Watching:
         self._clock: MarketClock | None = None
         self._quote_poller = _Poller(self._ask_again, tick)
         self._missing_poller = _Poller(self._ask_for_missing, _every(_TICKS_FOR_MISSING, tick))
+        self._push_poller = _Poller(self._ask_for_pushed, self._next_push)
         self._clock_poller = _Poller(self._ask_clock, tick)
+        self._pollers = (
+            self._quote_poller,
+            self._missing_poller,
+            self._push_poller,
+            self._clock_poller,
+        )
 
     def versioned(self, batch: QuoteBatch) -> QuoteBatch:
         """The batch with a version on each quote, the same that watchers are told."""
@@ -78,7 +116,7 @@ class Watching:
 
     def end(self) -> None:
         """End every stream with WatchingEnded, and refuse new ones."""
-        for poller in (self._quote_poller, self._missing_poller, self._clock_poller):
+        for poller in self._pollers:
             poller.end()
 
     async def quotes(self, symbols: Sequence[str]) -> AsyncGenerator[QuoteBatch, None]:
@@ -86,7 +124,12 @@ class Watching:
 
         Raises WatchingEnded, or whatever the market raises where it fails as a whole.
         """
-        with self._quote_poller.watched(), self._missing_poller.watched(), self._wanting(symbols):
+        with (
+            self._quote_poller.watched(),
+            self._missing_poller.watched(),
+            self._push_poller.watched(),
+            self._wanting(symbols),
+        ):
             await self._ask(symbols)
             told: dict[str, _Answer] = {}
             first = True
@@ -100,6 +143,7 @@ class Watching:
                 await polled.wait()
                 self._quote_poller.check()
                 self._missing_poller.check()
+                self._push_poller.check()
 
     async def sessions(self, seen: Mapping[str, date]) -> AsyncGenerator[SessionEvent, None]:
         """What happened to sessions after those of `seen`, by exchange, and all that happens then.
@@ -144,6 +188,16 @@ class Watching:
         missing = [key for key, each in self._known.items() if not isinstance(each.answer, Quote)]
         if missing:
             await self._ask(missing)
+
+    async def _next_push(self) -> None:
+        await asyncio.sleep(PUSH_PAUSE_SECONDS)
+        await self._pushes.some()
+
+    async def _ask_for_pushed(self) -> None:
+        pushed = self._pushes.take() & self._known.keys()
+        if pushed:
+            await self._ask(list(pushed))
+            self._quote_poller.wake()
 
     async def _ask_clock(self) -> None:
         self._clock = await self._market.clock()
@@ -251,7 +305,7 @@ class _Poller:
         if self._task is not None:
             self._task.cancel()
         self._failure = WatchingEnded()
-        self._wake()
+        self.wake()
 
     def _leave(self) -> None:
         self._watchers -= 1
@@ -259,7 +313,8 @@ class _Poller:
             self._task.cancel()
             self._task = None
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Wake who watches, as after each poll."""
         self.polled.set()
         self.polled = asyncio.Event()
 
@@ -268,10 +323,10 @@ class _Poller:
             while True:
                 await self._tick()
                 await self._poll()
-                self._wake()
+                self.wake()
         except Exception as error:  # noqa: BLE001 - every watcher raises it
             self._failure = error
-            self._wake()
+            self.wake()
 
 
 class _Teller:

@@ -25,7 +25,7 @@ from quote_svc.market import (
     SymbolNotFound,
     SymbolUnavailable,
 )
-from quote_svc.watching import QuoteVersions, Watching, WatchingEnded
+from quote_svc.watching import Pushes, QuoteVersions, Watching, WatchingEnded
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -151,6 +151,22 @@ async def test_a_snapshot_then_only_what_changed(
         assert prices(second) == {"BBB": 21}
         assert second.market_time == market.now
         assert version(second, "BBB") > version(first, "BBB")
+
+
+async def test_a_price_that_is_pushed_is_told_before_the_next_tick(
+    market: ToldMarket, ticks: Ticks
+) -> None:
+    pushes = Pushes()
+    async with watched(Watching(market, ticks, pushes), "AAA", "BBB") as batches:
+        await anext(batches)
+        market.asked.clear()
+        for price in (11.0, 12.0):
+            market.answers["AAA"] = quote("AAA", price)
+            pushes.add("AAA")
+            pushes.add("CCC")  # which nobody watches
+            async with asyncio.timeout(10):
+                assert prices(await anext(batches)) == {"AAA": price}
+        assert market.asked == [("AAA",), ("AAA",)]
 
 
 async def test_a_slow_watcher_gets_the_latest_only(

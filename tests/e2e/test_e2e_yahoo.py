@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import exchange_calendars
 import numpy as np
 import pytest
+from yfinance.pricing_pb2 import PricingData
 
 from fake_yahoo import FakeYahoo, Fault
 from stack import Stack, Visitor, eventually
@@ -118,6 +119,27 @@ async def test_each_kind_of_instrument_is_right_or_says_why_not(
         return all(row["band"] for row in rows)
 
     await eventually(forecast, "forecasts of all kinds")
+
+
+async def test_a_price_that_yahoo_pushes_is_on_the_page(
+    yahoo_stack: Stack, yahoo: FakeYahoo, visitors: Visit
+) -> None:
+    visitor = visitors(yahoo_stack)
+    await visitor.register("hal@example.org")
+    await visitor.subscribe("BTC-USD")  # which is traded at any time
+
+    async def followed() -> bool:
+        return any("BTC-USD" in symbols for symbols in yahoo.subscriptions)
+
+    await eventually(followed, "the stream's subscription")
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    message = PricingData(id="BTC-USD", price=61250.0, time=now, market_hours=1)
+    yahoo.push(message.SerializeToString())
+
+    async def shown() -> bool:
+        return bool((await visitor.row("BTC-USD"))["currentPrice"] == 61250.0)
+
+    await eventually(shown, "the price that was pushed")
 
 
 async def test_what_is_known_outlasts_yahoo_and_a_restart(

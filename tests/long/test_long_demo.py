@@ -42,6 +42,8 @@ class Stepped:
     """Index of the last that has closed."""
     written: dict[str, str] = field(default_factory=dict)
     """The last as-of session in the ledger, by symbol."""
+    withheld: set[str] = field(default_factory=set)
+    """Symbols whose last move, in a turmoil, is as large as a split that nobody has told of."""
 
     async def step(self, sessions: int = 1) -> str:
         """Close so many more sessions; the last one's date."""
@@ -54,12 +56,17 @@ class Stepped:
         """Wait until the forecasts of all stocks that were traded are in the ledger."""
         traded = [stock.symbol for stock in LISTED if stock.trades_in(self.session)]
         async with asyncio.timeout(RECORDED_WITHIN_SECONDS):
-            while any(self.written.get(symbol) != session_date for symbol in traded):
-                for each in await self._news():
+            while not {s for s in traded if self.written.get(s) != session_date} <= self.withheld:
+                news = await self._news()
+                for each in news.forecasts:
+                    self.withheld.discard(each.symbol)
                     if each.ledger_number:
                         self.written[each.symbol] = each.as_of_session_date
+                for refused in news.missing:
+                    if refused.reason == "CORPORATE_ACTION_PENDING":
+                        self.withheld.add(refused.symbol)
 
-    async def _news(self) -> Sequence[pb.Forecast]:
+    async def _news(self) -> pb.WatchForecastsResponse:
         """What has changed; a stream that has ended begins again with all that was missed."""
         while True:
             if self.changes is None:
@@ -67,7 +74,7 @@ class Stepped:
                 request = pb.WatchForecastsRequest(symbols=symbols)
                 self.changes = aiter(self.predictions.WatchForecasts(request))
             try:
-                return (await anext(self.changes)).forecasts
+                return await anext(self.changes)
             except AioRpcError as error:
                 # A service ends each connection after some minutes.
                 if error.code() is not StatusCode.UNAVAILABLE:

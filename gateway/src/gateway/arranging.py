@@ -67,13 +67,15 @@ def arrangement(sort: str, words: str) -> Arrangement:
     return Arrangement(key, sort.startswith("-"), words.strip())
 
 
-def arranged(rows: Sequence[Row], chosen: Arrangement) -> list[Row]:
-    """Return the rows that have all words of the filter in symbol or name, sorted.
+def arranged(rows: Sequence[Row], chosen: Arrangement, notes: Mapping[str, str]) -> list[Row]:
+    """Return the rows that have all words of the filter in symbol, name or note, sorted.
+
+    `notes` are by symbol.
 
     What has no value comes last either way; what is alike stays in the list's own order.
     """
     wanted = chosen.words.casefold().split()
-    kept = [row for row in rows if _has(row, wanted)]
+    kept = [row for row in rows if _has(row, notes.get(row.symbol, ""), wanted)]
     if not chosen.key:
         return kept
     value = _VALUES[chosen.key]
@@ -83,6 +85,6 @@ def arranged(rows: Sequence[Row], chosen: Arrangement) -> list[Row]:
     return known + [row for row in kept if value(row) is None]
 
 
-def _has(row: Row, words: Sequence[str]) -> bool:
-    text = f"{row.symbol.casefold()} {_name(row)}"
+def _has(row: Row, note: str, words: Sequence[str]) -> bool:
+    text = f"{row.symbol.casefold()} {_name(row)} {note.casefold()}"
     return all(word in text for word in words)

@@ -185,7 +185,11 @@ async def _for_people(
     fragments, board = app[FRAGMENTS], app[BOARD]
     if app[SETTINGS].board == "off":
         around, rows = await gather(app[BACKENDS], tuple(symbol for symbol, _ in notes))
-        return around, _drawn(fragments, notes, arranged(rows, order), fragments.draw), ""
+        return (
+            around,
+            _drawn(fragments, notes, arranged(rows, order, dict(notes)), fragments.draw),
+            "",
+        )
     now = time.monotonic()
     shown = fragments.shown(board, notes, now)
     if shown.number != board.number or shown.is_pending:
@@ -194,7 +198,7 @@ async def _for_people(
     if order == AS_IT_IS:
         fragments.bring_up(board, shown)
     else:
-        rows = arranged([board.row(entry) for entry in shown.entries], order)
+        rows = arranged([board.row(entry) for entry in shown.entries], order, dict(notes))
         shown = _drawn(
             fragments, notes, rows, lambda row: fragments.drawn(board, board.entries[row.symbol])
         )

@@ -42,11 +42,12 @@ ROWS = [
     row(("AA", "Omega Mills"), 104.0, 1.0, 100.3, 0.5),
 ]
 UNKNOWN = Row("KK", None, None, None, None)
+NOTES = {"MM": "Bought low"}
 
 
 def order(sort: str, words: str = "", rows: list[Row] | None = None) -> str:
     chosen = arrangement(sort, words)
-    return " ".join(each.symbol for each in arranged(ROWS if rows is None else rows, chosen))
+    return " ".join(each.symbol for each in arranged(ROWS if rows is None else rows, chosen, NOTES))
 
 
 @pytest.mark.parametrize(
@@ -94,10 +95,12 @@ def test_what_is_alike_stays_in_the_lists_own_order(sort: str) -> None:
         ("MILLS om", "AA"),
         ("çelik", "MM"),
         ("zz", "ZZ"),
+        ("bought", "MM"),
+        ("low works", "MM"),
         ("nothing", ""),
     ],
 )
-def test_a_filter_asks_for_all_its_words_in_symbol_or_name(words: str, symbols: str) -> None:
+def test_a_filter_asks_for_all_its_words_in_symbol_name_or_note(words: str, symbols: str) -> None:
     assert order("", words) == symbols
     assert set(order("-change", words).split()) == set(symbols.split())
 

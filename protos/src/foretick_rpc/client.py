@@ -45,8 +45,11 @@ def open_channel(target: str, *, service_token: str, service: ServiceDescriptor)
             ("grpc.max_reconnect_backoff_ms", 1000),
             # Replicas that are replaced have new addresses: ask for them as often as one is lost.
             ("grpc.dns_min_time_between_resolutions_ms", 500),
-            ("grpc.keepalive_time_ms", 15_000),
+            # A stream is quiet for hours, and shall be known to be there all the same.
+            ("grpc.keepalive_time_ms", 10_000),
             ("grpc.keepalive_timeout_ms", 5_000),
+            ("grpc.http2.ping_timeout_ms", 5_000),
+            ("grpc.http2.max_pings_without_data", 0),
             # Proxy variables are meant for price sources, not for calls between the services.
             ("grpc.enable_http_proxy", 0),
         ],

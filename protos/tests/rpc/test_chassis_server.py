@@ -14,6 +14,8 @@ import pytest
 from google.protobuf.message import Message
 from grpc import StatusCode
 from grpc.aio import AioRpcError, insecure_channel
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from foretick.quote.v1 import quote_pb2 as pb
 from foretick.quote.v1.quote_pb2_grpc import (
@@ -253,8 +255,8 @@ sys.exit(run_service(RpcSettings, running, "a_service"))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_service_in_order(number: signal.Signals) -> None:
+def started_service() -> tuple[subprocess.Popen[str], str]:
+    """The process, and the port that it serves on."""
     process = subprocess.Popen(
         [sys.executable, "-c", SERVICE],
         env={**os.environ, "FORETICK_SERVICE_TOKEN": SERVICE_TOKEN},
@@ -262,13 +264,37 @@ def test_a_signal_ends_a_service_in_order(number: signal.Signals) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert process.stderr is not None
+    said, _, port = process.stderr.readline().rpartition(" ")
+    assert said.endswith("serving on port")
+    return process, port.strip()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_service_in_order(number: signal.Signals) -> None:
+    process, _ = started_service()
     with process:
-        assert process.stderr is not None
-        assert "serving on port" in process.stderr.readline()
         process.send_signal(number)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (0, "closed\n")
     assert "Traceback" not in err
+
+
+async def test_a_quiet_stream_of_a_server_that_hangs_is_given_up() -> None:
+    process, port = started_service()
+    with process:
+        try:
+            target = f"127.0.0.1:{port}"
+            async with open_channel(target, service_token="", service=QUOTES) as channel:
+                watch = HealthStub(channel).Watch(HealthCheckRequest())
+                await watch.read()
+                process.send_signal(signal.SIGSTOP)
+                async with asyncio.timeout(30):
+                    with pytest.raises(AioRpcError) as raised:
+                        await watch.read()
+            assert raised.value.code() is StatusCode.UNAVAILABLE
+        finally:
+            process.kill()
 
 
 def test_all_bad_settings_are_named_at_once() -> None:

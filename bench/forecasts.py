@@ -37,7 +37,7 @@ from prediction_svc.recording import Recorder
 from prediction_svc.testing import writable_ledger
 from prediction_svc.training_job import train_model
 
-SYMBOLS, SESSIONS, BATCHES = 500, 1260, 3
+SYMBOLS, SESSIONS, BATCHES = 500, 1260, 6
 MARKET = "bench"
 GOAL_BATCH_SECONDS = 3.0
 T = TypeVar("T")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cached_property
 from hashlib import sha256
 
 from prediction_svc.fits import Fit
@@ -39,7 +40,7 @@ class TrainedModel:
     withdrawn: bool = False
     """Whether it answers no more."""
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Unique in its market: the fit date and the first digits of the model's own hash."""
         return f"scale-{self.fit.session_date:%Y%m%d}-{sha256(self.booster).hexdigest()[:8]}"

@@ -31,10 +31,11 @@ class Windows:
     """Means over windows of the same values; those that are not there don't count."""
 
     def __init__(self, values: Floats) -> None:
-        there = np.isfinite(values)
+        self._there = np.isfinite(values)
         self._values = values
-        self._count = _running(there.astype(np.int64))
-        self._total = _running(np.where(there, values, 0.0))
+        self._count = _running(self._there.astype(np.int64))
+        self._counts: dict[int, Floats] = {}
+        self._total = _running(np.where(self._there, values, 0.0))
         self._squares: Floats | None = None
 
     def mean(self, window: int, least: int | None = None) -> Floats:
@@ -44,13 +45,15 @@ class Windows:
     def deviation(self, window: int, least: int | None = None) -> Floats:
         """Standard deviation of the values that are there, as `mean`."""
         if self._squares is None:
-            self._squares = _running(np.nan_to_num(self._values * self._values, nan=0.0))
+            self._squares = _running(np.where(self._there, self._values * self._values, 0.0))
         middle = self._mean(self._total, window, least)
         square = self._mean(self._squares, window, least)
         return np.sqrt(np.maximum(square - middle * middle, 0.0))
 
     def _mean(self, running: Floats, window: int, least: int | None) -> Floats:
-        count = _in_window(self._count, window)
+        count = self._counts.get(window)
+        if count is None:
+            count = self._counts[window] = _in_window(self._count, window)
         enough = count >= (max(1, window // 2) if least is None else least)
         return np.where(enough, _in_window(running, window) / np.maximum(count, 1), np.nan)
 
@@ -82,8 +85,12 @@ def maximum(values: Floats, window: int, lag: int = 0) -> Floats:
     highest = np.full(len(values), np.nan)
     rows = len(values) - window - lag + 1
     if rows > 0:
-        views = np.lib.stride_tricks.sliding_window_view(np.nan_to_num(values), window)
-        highest[window - 1 + lag :] = views[:rows].max(axis=1)
+        # The largest of 2, 4, 8 … sessions, and then of two such stretches that overlap.
+        largest, length = np.where(np.isnan(values), 0.0, values), 1
+        while 2 * length <= window:
+            largest, length = np.maximum(largest[:-length], largest[length:]), 2 * length
+        rest = window - length
+        highest[window - 1 + lag :] = np.maximum(largest[:rows], largest[rest : rest + rows])
     return highest
 
 
@@ -91,7 +98,8 @@ def sessions_since_maximum(values: Floats, window: int) -> Floats:
     """How many sessions ago the largest of the last `window` values was; NaN before."""
     ago = np.full(len(values), np.nan)
     if len(values) >= window:
-        views = np.lib.stride_tricks.sliding_window_view(np.nan_to_num(values), window)
+        known = np.where(np.isnan(values), 0.0, values)
+        views = np.lib.stride_tricks.sliding_window_view(known, window)
         ago[window - 1 :] = window - 1 - views.argmax(axis=1)
     return ago
 

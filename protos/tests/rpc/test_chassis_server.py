@@ -14,8 +14,7 @@ import pytest
 from google.protobuf.message import Message
 from grpc import StatusCode
 from grpc.aio import AioRpcError, insecure_channel
-from grpc_health.v1.health_pb2 import HealthCheckRequest
-from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from foretick.quote.v1 import quote_pb2 as pb
 from foretick.quote.v1.quote_pb2_grpc import (
@@ -286,7 +285,12 @@ async def test_a_quiet_stream_of_a_server_that_hangs_is_given_up() -> None:
         try:
             target = f"127.0.0.1:{port}"
             async with open_channel(target, service_token="", service=QUOTES) as channel:
-                watch = HealthStub(channel).Watch(HealthCheckRequest())
+                call = channel.unary_stream(
+                    "/grpc.health.v1.Health/Watch",
+                    HealthCheckRequest.SerializeToString,
+                    HealthCheckResponse.FromString,
+                )
+                watch = call(HealthCheckRequest())
                 await watch.read()
                 process.send_signal(signal.SIGSTOP)
                 async with asyncio.timeout(30):

@@ -246,7 +246,7 @@ async def test_a_warm_page_costs_few_calls(  # noqa: PLR0917 - fixtures
     assert set(services.quotes.calls) <= polled
     assert services.predictions.calls["GetSymbolOutlook"] == asked
     assert set(services.predictions.calls) <= {"GetSymbolOutlook", "GetModelStatus"}
-    assert services.accounts.calls.total() == 1
+    assert services.accounts.calls.total() == 0
     # What is new is on the page as soon as it is asked for.
     assert ('data-row="31"' in page) == bool(asked)
 

@@ -38,15 +38,25 @@ def shared_page(  # noqa: PLR0913 - all by name
     context: Callable[[], dict[str, Any]],
     account: Account | None,
     csrf_token: str | None,
+    kind: str = "",
 ) -> web.Response:
     """Answer with a page that is rendered once for all who see the same.
 
     It is rendered anew where something in ``made_of`` is another object, or another text; then
-    ``context`` is called. Address and token are put in for each person.
+    ``context`` is called. Address and token are put in for each person; who sees another ``kind``
+    of the page has another one.
     """
     around = frame(request)
     administers = account is not None and account.administrator
-    key = (template, request.path_qs, spoken().code, around["look"], account is None, administers)
+    key = (
+        template,
+        request.path_qs,
+        spoken().code,
+        around["look"],
+        account is None,
+        administers,
+        kind,
+    )
 
     def render() -> SharedPage:
         if account is not None:

@@ -90,7 +90,6 @@ async def symbol_page(request: web.Request) -> web.Response:
             reason,
             priced.market,
             market_time,
-            "followed" if followed else "",
         ),
         context=lambda: {
             "symbol": symbol,
@@ -105,6 +104,7 @@ async def symbol_page(request: web.Request) -> web.Response:
         },
         account=known.subscriptions.account,
         csrf_token=request.app[CSRF].of_sign_in(key.sign_in_id),
+        kind="followed" if followed else "",
     )
 
 

@@ -14,6 +14,7 @@ from foretick.prediction.v1 import prediction_pb2 as pb
 from foretick_rpc.convert import epoch_day
 from gateway import wording
 from gateway.app import create_app
+from gateway.pages import part
 from reading import words_of
 
 Fixture = Any
@@ -249,6 +250,25 @@ async def test_a_warm_page_costs_few_calls(  # noqa: PLR0917 - fixtures
     assert services.accounts.calls.total() == 0
     # What is new is on the page as soon as it is asked for.
     assert ('data-row="31"' in page) == bool(asked)
+
+
+async def test_followers_and_others_share_a_page_each(
+    reader: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await reader.get("/symbols/AAPL")  # from now on its price comes from the board
+    rendered: list[str] = []
+
+    def counting(request: Fixture, template: str, **context: Fixture) -> Fixture:
+        rendered.append(template)
+        return part(request, template, **context)
+
+    monkeypatch.setattr("gateway.shared_pages.part", counting)
+    for _ in range(3):
+        assert "Add to the watchlist" in (await reader.get("/symbols/AAPL")).text
+        await reader.post("/subscriptions", symbol="AAPL")
+        assert "Add to the watchlist" not in (await reader.get("/symbols/AAPL")).text
+        await reader.post("/subscriptions/AAPL/delete")
+    assert rendered == ["symbol.html"] * 2
 
 
 async def test_the_history_is_sent_once(reader: Fixture, services: Fixture) -> None:

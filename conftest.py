@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from temporary_postgres import PostgresServer, missing_binaries
+from temporary_postgres import PostgresServer, server_of_the_tests
 
 pytest_plugins = ("secrets_in_logs",)
 
@@ -13,9 +13,7 @@ pytest_plugins = ("secrets_in_logs",)
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server of the tests' own, where its binaries are found."""
-    if problem := missing_binaries():
-        pytest.skip(problem)
-    with PostgresServer() as server:
+    with server_of_the_tests() as server:
         yield server
 
 

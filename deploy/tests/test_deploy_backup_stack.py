@@ -11,7 +11,7 @@ import pytest
 
 import backup_stack
 from backup_file import SERVICES, BackupError, unpack
-from temporary_postgres import PostgresServer, missing_binaries
+from temporary_postgres import PostgresServer, server_of_the_tests
 
 INIT = Path(backup_stack.__file__).parent / "postgres" / "10-databases.sh"
 
@@ -67,9 +67,7 @@ def privileges(service: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[PostgresServer]:
-    if problem := missing_binaries():
-        pytest.skip(problem)
-    with PostgresServer() as server:
+    with server_of_the_tests() as server:
         server.sql("CREATE ROLE postgres SUPERUSER LOGIN")
         yield server
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,6 +77,10 @@ class Stack:
         process.kill()
         process.wait(timeout=20)
 
+    def kill_all(self) -> None:
+        for name in list(self.processes):
+            self.kill(name)
+
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
 
@@ -87,14 +92,12 @@ class Stack:
                 assert time.monotonic() < give_up, f"{name} is not serving: {self.log(name)}"
 
     def __enter__(self) -> "Stack":
-        try:
+        with ExitStack() as half_started:
+            half_started.callback(self.kill_all)
             for name in self.modules:
                 self.start(name)
             self.wait_until_serving()
-        except BaseException:
-            for name in list(self.processes):
-                self.kill(name)
-            raise
+            half_started.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

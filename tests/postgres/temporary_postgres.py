@@ -4,10 +4,14 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import pytest
 
 from foretick_rpc.ports import free_port
 
@@ -24,16 +28,20 @@ def _binary(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join(map(str, newest_first))) or shutil.which(name)
 
 
-def missing_binaries() -> str:
-    """Why no server can be started; empty if one can.
+@contextmanager
+def server_of_the_tests() -> Iterator["PostgresServer"]:
+    """A server; where its binaries are missing, whoever needs it is skipped.
 
-    FORETICK_REQUIRE_POSTGRES=1 makes it an error, so that nothing goes untested unnoticed.
+    FORETICK_REQUIRE_POSTGRES=1 makes that an error, so that nothing goes untested unnoticed.
     """
     missing = [name for name in ("initdb", "pg_ctl") if _binary(name) is None]
-    problem = f"no PostgreSQL server binaries ({', '.join(missing)})" if missing else ""
-    if problem and os.environ.get("FORETICK_REQUIRE_POSTGRES"):
-        raise RuntimeError(problem)
-    return problem
+    if missing:
+        problem = f"no PostgreSQL server binaries ({', '.join(missing)})"
+        if os.environ.get("FORETICK_REQUIRE_POSTGRES"):
+            raise RuntimeError(problem)
+        pytest.skip(problem)
+    with PostgresServer() as server:
+        yield server
 
 
 class PostgresServer:

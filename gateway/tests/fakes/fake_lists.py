@@ -1,6 +1,7 @@
 """The part of the fake of subscription-svc that is about lists."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,7 +27,7 @@ def other_id(number: int) -> str:
 
 
 @dataclass
-class FakeLists(Fake, pb_grpc.SubscriptionServiceServicer):
+class FakeLists(Fake, pb_grpc.SubscriptionServiceServicer, ABC):
     """The first list of each account is in `followed`, under the account's id; more in `more`."""
 
     followed: dict[str, list[str]] = field(default_factory=dict)  # by e-mail address
@@ -35,11 +36,11 @@ class FakeLists(Fake, pb_grpc.SubscriptionServiceServicer):
     notes: dict[tuple[str, str, str], str] = field(default_factory=dict)
     limit: int = 200
 
-    def caller(self, key: Any) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def caller(self, key: Any) -> str: ...
 
-    def account(self, email: str) -> pb.Account:
-        raise NotImplementedError
+    @abstractmethod
+    def account(self, email: str) -> pb.Account: ...
 
     def make_list(self, email: str, list_id: str, name: str, *symbols: str) -> None:
         self.lists_of(email)[list_id] = name

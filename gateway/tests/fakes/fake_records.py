@@ -1,6 +1,7 @@
 """What the fake services know of symbols, the track record, the ledger and past prices."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -136,7 +137,7 @@ def track_record(horizon: int, basis: int, dates: int) -> pb.TrackRecord:
 
 
 @dataclass
-class FakeRecords(Fake):
+class FakeRecords(Fake, ABC):
     """The part of a fake prediction-svc that tells what forecasts were worth."""
 
     market_id: str = "csv:0001"
@@ -147,8 +148,8 @@ class FakeRecords(Fake):
     backtest_sessions: int = 1000
     entries: list[Any] = field(default_factory=in_every_state)
 
-    def _forecast(self, symbol: str) -> pb.Forecast:
-        raise NotImplementedError
+    @abstractmethod
+    def _forecast(self, symbol: str) -> pb.Forecast: ...
 
     async def GetSymbolOutlook(self, request: Any, context: Any) -> Any:
         self.note("GetSymbolOutlook")
@@ -229,7 +230,7 @@ class FakeRecords(Fake):
 
 
 @dataclass
-class FakeHistory(Fake):
+class FakeHistory(Fake, ABC):
     """The part of a fake quote-svc that knows past prices."""
 
     market_id: str = "csv:0001"
@@ -238,8 +239,8 @@ class FakeHistory(Fake):
     past_sessions: int = 300
     last_session: date = date(2019, 12, 31)
 
-    def _instrument(self, symbol: str) -> quote_pb2.Instrument:
-        raise NotImplementedError
+    @abstractmethod
+    def _instrument(self, symbol: str) -> quote_pb2.Instrument: ...
 
     async def GetHistory(self, request: Any, context: Any) -> Any:
         self.note("GetHistory")

@@ -11,7 +11,7 @@ from aiohttp_security.abc import AbstractAuthorizationPolicy
 from aiohttp_session import get_session, new_session
 
 from gateway.backends import BACKENDS
-from gateway.model import Account, SignIn, SignInKey
+from gateway.model import Account, SignIn, SignInKey, Subscriptions
 from gateway.problems import RequestError, SignedOutError
 from gateway.settings import SETTINGS
 from gateway.sign_in_cookie import LASTING, SignInCookieStorage
@@ -101,12 +101,17 @@ async def require_administrator(request: web.Request) -> tuple[SignInKey, Accoun
     return key, account
 
 
-async def own_account(request: web.Request, key: SignInKey) -> Account:
-    """Get the account of whoever looks at a page of their own; raises `SignedOutError`.
+async def own_subscriptions(request: web.Request, key: SignInKey) -> Subscriptions:
+    """Get the lists and the account of whoever looks at a page; raises `SignedOutError`.
 
-    What is known of it will do, but right after something was written it is asked for.
+    What is known of them will do, but right after something was written they are asked for.
     """
-    return await request.app[BACKENDS].account(key, fresh=has_just_written(request))
+    return await request.app[BACKENDS].subscriptions(key, fresh=has_just_written(request))
+
+
+async def own_account(request: web.Request, key: SignInKey) -> Account:
+    """Get the account alone, as `own_subscriptions`."""
+    return (await own_subscriptions(request, key)).account
 
 
 async def remember_sign_in(request: web.Request, response: web.Response, sign_in: SignIn) -> None:

@@ -87,9 +87,9 @@ class Backends:
         self._known.keep(key, found, instant(answer.expire_time), moment)
         return found
 
-    async def account(self, key: SignInKey, *, fresh: bool = True) -> Account:
+    async def account(self, key: SignInKey) -> Account:
         """Get the account of a sign-in; raises `SignedOutError` where it has ended."""
-        return (await self.subscriptions(key, fresh=fresh)).account
+        return (await self.subscriptions(key)).account
 
     async def _subscription_lists(
         self, keys: Sequence[SignInKey]

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from foretick_rpc.symbols import SYMBOL_RULE, parse_symbol
-from gateway.access import require_sign_in
+from gateway.access import own_subscriptions, require_sign_in
 from gateway.backends import BACKENDS, Backends
 from gateway.boarding import BOARD, POLL
 from gateway.charts import Bar, interval_bar, interval_end, signed_bars
@@ -27,7 +27,6 @@ from gateway.record_wording import chart_labels, chart_text, feature
 from gateway.records import HORIZONS, RECORDS, SHOWN_ENTRIES
 from gateway.settings import SETTINGS
 from gateway.shared_pages import shared_page
-from gateway.visitors import has_just_written
 from gateway.watchlist import NOT_ANSWERED, OTHER_MARKET, Row, market_json, percent_move
 
 # What has not come by then is pending on a page, and comes later.
@@ -142,7 +141,7 @@ async def _gather(
 ) -> Known:
     records = request.app[RECORDS]
     subscriptions, (priced, bars), outlook = await asyncio.gather(
-        request.app[BACKENDS].subscriptions(key, fresh=has_just_written(request)),
+        own_subscriptions(request, key),
         _priced_with_history(request.app, symbol),
         attempt(records.outlook(symbol, horizon)),
     )

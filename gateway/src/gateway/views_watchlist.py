@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
-from gateway.access import require_sign_in
+from gateway.access import own_subscriptions, require_sign_in
 from gateway.arranging import Arrangement, arranged, arrangement
 from gateway.backends import BACKENDS, Backends
 from gateway.boarding import BOARD, FRAGMENTS, POLL
@@ -21,7 +21,6 @@ from gateway.pages import frame, html_bytes, json_page, see_other, wants_json
 from gateway.problems import RequestError, SignedOutError
 from gateway.settings import SETTINGS
 from gateway.views_lists import chosen, list_json, list_url, removed, undo_offer
-from gateway.visitors import has_just_written
 from gateway.watchlist import (
     Row,
     fetching_json,
@@ -134,8 +133,7 @@ async def _watchlist(
     entered: str = "",
 ) -> web.Response:
     app = request.app
-    fresh = has_just_written(request)
-    subscriptions = await app[BACKENDS].subscriptions(key, fresh=fresh)
+    subscriptions = await own_subscriptions(request, key)
     watchlist = chosen(subscriptions, list_id)
     notes = subscriptions.notes(watchlist)
     token = app[CSRF].of_sign_in(key.sign_in_id)

@@ -38,13 +38,11 @@ async def running(
     try:
         pushes = Pushes()
         async with opened_market(settings, wall, epoch, pushes) as (market, clock):
-            services = []
+            shown, services = market, []
             if settings.control and clock is not None:
-                shown = FaultyMarket(market, wall)
-                services.append(control_service(market, clock, shown))
-                servicer = QuoteServicer(shown)
-            else:
-                servicer = QuoteServicer(market, Watching(market, pushes=pushes))
+                shown = faulty = FaultyMarket(market, wall)
+                services.append(control_service(market, clock, faulty))
+            servicer = QuoteServicer(shown, Watching(shown, pushes=pushes))
             async with RpcServer(
                 service(servicer),
                 *services,

@@ -34,7 +34,8 @@ def server_of_the_tests() -> Iterator["PostgresServer"]:
 
     FORETICK_REQUIRE_POSTGRES=1 makes that an error, so that nothing goes untested unnoticed.
     """
-    missing = [name for name in ("initdb", "pg_ctl") if _binary(name) is None]
+    as_root = ["runuser"] if os.geteuid() == 0 else []
+    missing = [name for name in ("initdb", "pg_ctl", *as_root) if _binary(name) is None]
     if missing:
         problem = f"no PostgreSQL server binaries ({', '.join(missing)})"
         if os.environ.get("FORETICK_REQUIRE_POSTGRES"):

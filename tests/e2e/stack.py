@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.request import ProxyHandler, Request, build_opener
 
 import aiohttp
 import exchange_calendars
@@ -23,6 +24,7 @@ from run_local import SERVICES, local_environment
 from secrets_in_logs import note
 
 T = TypeVar("T")
+_WITHOUT_PROXY = build_opener(ProxyHandler({}))
 # Only what never comes takes so long, or a machine that is busy with much else.
 WITHIN_SECONDS = 180.0
 PASSWORD = "correct horse battery"
@@ -90,6 +92,22 @@ class Stack:
             while not is_serving(self.target(name), 1):
                 assert self.processes[name].poll() is None, f"{name} died: {self.log(name)}"
                 assert time.monotonic() < give_up, f"{name} is not serving: {self.log(name)}"
+        # The gateway may have tried before them, and then waits for a moment.
+        while not self._is_reached():
+            assert time.monotonic() < give_up, (
+                f"the gateway does not reach all: {self.log('gateway')}"
+            )
+            time.sleep(0.05)
+
+    def _is_reached(self) -> bool:
+        """Whether the gateway reaches all services."""
+        asked = Request(f"{self.url}/readyz", headers={"Accept": "application/json"})
+        try:
+            with _WITHOUT_PROXY.open(asked, timeout=5) as answer:
+                states = jsonlib.load(answer)["services"].values()
+        except OSError:  # 503 is one, too
+            return False
+        return set(states) == {"SERVING"}
 
     def __enter__(self) -> "Stack":
         with ExitStack() as half_started:

@@ -20,7 +20,7 @@ from honcho.manager import Manager
 from honcho.printer import Message, Printer
 
 from foretick_rpc.healthcheck import is_serving
-from foretick_rpc.ports import free_ports
+from foretick_rpc.ports import free_port
 
 SERVICES = {
     "quote-svc": ("quote_svc", "QUOTE"),
@@ -87,8 +87,8 @@ def local_environment() -> dict[str, str]:
     environment["FORETICK_DATA_DIR"] = str(
         Path(environment.get("FORETICK_DATA_DIR") or ".foretick").absolute()
     )
-    for (_, prefix), port in zip(SERVICES.values(), free_ports(len(SERVICES)), strict=True):
-        address = f"127.0.0.1:{port}"
+    for _, prefix in SERVICES.values():
+        address = f"127.0.0.1:{free_port()}"
         environment[f"{prefix}_LISTEN"] = environment[f"{prefix}_TARGET"] = address
     return environment
 

@@ -24,7 +24,7 @@ from foretick.quote.v1 import quote_pb2 as quote
 from foretick.quote.v1 import quote_pb2_grpc as quote_grpc
 from foretick.subscription.v1 import subscription_pb2_grpc as subscription_grpc
 from foretick_rpc.convert import timestamp
-from foretick_rpc.ports import free_ports
+from foretick_rpc.ports import free_port
 from foretick_rpc.server import RpcService
 from foretick_rpc.testing import SERVICE_TOKEN, serving
 from gateway.app import create_app
@@ -257,7 +257,7 @@ class Services:
         self.predictions = FakePredictions(closes=dict(self.quotes.prices))
         self.accounts = FakeAdministration()
         names = ("quote", "prediction", "subscription")
-        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
+        self.ports = {name: free_port() for name in names}
         self._running: dict[str, AsyncExitStack] = {}
 
     async def start(self, name: str) -> None:

@@ -35,8 +35,8 @@ async def test_without_prediction_svc_the_page_has_prices(
     csv_stack: Stack, visitor: Visitor
 ) -> None:
     csv_stack.stop("prediction-svc")
+    await eventually(lambda: sees(visitor, price=True, forecast=False), "prices alone")
     row = await visitor.row("KO")
-    assert row["currentPrice"] is not None
     assert (row["limit_up_down"], row["predictScore"], row["band"]) == (None, None, None)
     assert row["forecastReason"]["reason"] == "UNAVAILABLE"
     page = await visitor.page("/subscribeList")
@@ -51,8 +51,8 @@ async def test_without_quote_svc_the_page_lists_the_subscriptions(
     csv_stack: Stack, visitor: Visitor
 ) -> None:
     csv_stack.stop("quote-svc")
+    await eventually(lambda: sees(visitor, price=False, forecast=True), "forecasts alone")
     row = await visitor.row("KO")
-    assert row["currentPrice"] is None
     assert row["priceReason"]["reason"] == "UNAVAILABLE"
     page = await visitor.page("/subscribeList")
     assert "KO" in page
@@ -67,6 +67,11 @@ async def test_without_quote_svc_the_page_lists_the_subscriptions(
 
 async def test_without_subscription_svc_a_plain_503(csv_stack: Stack, visitor: Visitor) -> None:
     csv_stack.stop("subscription-svc")
+
+    async def is_refused() -> bool:
+        return (await visitor.get("/subscribeList"))[0] == 503
+
+    await eventually(is_refused, "the loss of subscription-svc to be noticed")
     status, text = await visitor.get("/subscribeList", json=False)
     assert status == 503
     assert "<h1" in text

@@ -88,6 +88,11 @@ def yahoo_stack(yahoo: FakeYahoo, tmp_path_factory: pytest.TempPathFactory) -> I
         yield stack
 
 
+async def have(visitor: Visitor, part: str) -> bool:
+    """Whether all rows have a part."""
+    return all(row[part] for row in (await visitor.subscriptions())["subs"])
+
+
 async def test_each_kind_of_instrument_is_right_or_says_why_not(
     yahoo_stack: Stack, yahoo: FakeYahoo, visitors: Visit
 ) -> None:
@@ -97,6 +102,7 @@ async def test_each_kind_of_instrument_is_right_or_says_why_not(
     form = {"symbol": "NOSUCH", "csrf_token": await visitor.token("/subscribeList")}
     status, text, _ = await visitor.post("/subscriptions", form)
     assert (status, json.loads(text)["error"]["reason"]) == (404, "SYMBOL_NOT_FOUND")
+    await eventually(lambda: have(visitor, "currentPrice"), "prices of all kinds")
     answer = await visitor.subscriptions()
     assert answer["market"]["id"] == "yahoo"
     assert "personal use" in " ".join(answer["market"]["notices"])
@@ -113,12 +119,7 @@ async def test_each_kind_of_instrument_is_right_or_says_why_not(
     page = await visitor.page("/subscribeList")
     for words in ("Yahoo Finance", "2.1600 <abbr>GBP", "Bitcoin USD", "S&amp;P 500"):
         assert words in page
-
-    async def forecast() -> bool:
-        rows = (await visitor.subscriptions())["subs"]
-        return all(row["band"] for row in rows)
-
-    await eventually(forecast, "forecasts of all kinds")
+    await eventually(lambda: have(visitor, "band"), "forecasts of all kinds")
 
 
 async def test_a_price_that_yahoo_pushes_is_on_the_page(

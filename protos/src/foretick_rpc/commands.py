@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import subprocess
@@ -109,5 +110,9 @@ async def _until_signalled(running: AbstractAsyncContextManager[object]) -> None
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with running:
+        # What is there by now stays for good; without this, each full collection looks through
+        # all of it, and the event loop waits for that.
+        gc.collect()
+        gc.freeze()
         await stopped.wait()
         _log.info("stopping")

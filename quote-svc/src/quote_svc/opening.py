@@ -1,7 +1,6 @@
 """Opens the market that the settings choose, with all that it needs to keep going."""
 
 import asyncio
-import gc
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -146,10 +145,6 @@ async def _yahoo_market(settings: QuoteSettings, pushes: Pushes) -> AsyncIterato
                 pushes.add(price.symbol)
 
             stream = YahooStream(deliver, source.unit_of, ca_bundle=settings.ca_bundle)
-            # The libraries stay for good; without this, each full collection looks through all
-            # that they hold, and the event loop waits for it.
-            gc.collect()
-            gc.freeze()
             async with background(stream.run(), follow(market, stream)):
                 yield market, None
     finally:

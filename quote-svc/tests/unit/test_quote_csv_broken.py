@@ -199,7 +199,12 @@ def test_a_useless_file_is_refused(
         load(path)
 
 
-@pytest.mark.parametrize("content", [b"symbol,date", gzip.compress(b"symbol" * 1000)[:-9]])
+# Named, since gzip writes down the time: the two processes of a run would not tell the same tests.
+@pytest.mark.parametrize(
+    "content",
+    [b"symbol,date", gzip.compress(b"symbol" * 1000)[:-9]],
+    ids=["never packed", "cut off"],
+)
 def test_a_damaged_gz_file_is_refused(tmp_path: Path, load: LoadMarket, content: bytes) -> None:
     path = tmp_path / "prices.csv.gz"
     path.write_bytes(content)

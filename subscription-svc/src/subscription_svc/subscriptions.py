@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum, auto
+from itertools import chain
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -29,7 +30,7 @@ from subscription_svc.watchlist_rows import Held, Watchlist
 
 MAX_KEYS = 200  # a batch
 MAX_ITEMS = 500  # an import
-MOST_AT_ONCE = 64  # additions in one transaction
+MOST_AT_ONCE = 64  # additions, or batches of keys, in one transaction
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 T = TypeVar("T")
@@ -113,6 +114,7 @@ class Subscriptions:
         self._now = now
         # One transaction for all who wait costs a third of one for each.
         self._additions = Coalesced(self._add_all, MOST_AT_ONCE)
+        self._lists = Coalesced(self._list_all, MOST_AT_ONCE)
 
     async def add(self, key: SignInKey, list_id: str, asked: Asked) -> tuple[Subscription, bool]:
         """Follows a symbol; False where the list has it already.
@@ -270,23 +272,30 @@ class Subscriptions:
         return await self._write(key, work)
 
     async def batch_list(self, keys: Sequence[SignInKey]) -> list[SubscriptionList]:
-        """One answer for each key, in order; two statements in all. Raises FieldInvalidError."""
+        """One answer for each key, in order. Raises FieldInvalidError."""
         if not 1 <= len(keys) <= MAX_KEYS:
             raise FieldInvalidError(
                 "keys", f"1 to {MAX_KEYS} sign-ins can be asked for at once, not {len(keys)}."
             )
+        return await self._lists.get(keys)
+
+    async def _list_all(
+        self, batches: Sequence[Sequence[SignInKey]]
+    ) -> list[list[SubscriptionList]]:
+        """What many ask for at once, in two statements."""
         callers, lists = await self._admission.read_many(
-            keys,
+            list(dict.fromkeys(chain.from_iterable(batches))),
             lambda connection, callers: subscription_rows.list_all(
                 connection, {caller.account.account_id for caller in callers}
             ),
         )
-        return [
-            SubscriptionList(key, caller, lists[caller.account.account_id])
-            if (caller := callers.get(key))
-            else SubscriptionList(key, error_reason=SignInInvalidError.reason)
-            for key in keys
-        ]
+
+        def answer(key: SignInKey) -> SubscriptionList:
+            if caller := callers.get(key):
+                return SubscriptionList(key, caller, lists[caller.account.account_id])
+            return SubscriptionList(key, error_reason=SignInInvalidError.reason)
+
+        return [[answer(key) for key in keys] for keys in batches]
 
     async def _write(self, key: SignInKey, work: Callable[[Connection, Held], tuple[T, bool]]) -> T:
         """Runs work on the account's lists; what it answers, and told to others if it changed."""

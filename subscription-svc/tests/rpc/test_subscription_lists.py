@@ -170,6 +170,23 @@ async def test_a_batch_answers_each_key_in_order_and_oldest_first(
     assert all(answer == answers[1] for answer in answers[6:])
 
 
+async def test_batches_at_once_are_answered_each_by_itself(
+    accounts: AccountServiceStub, subscriptions: SubscriptionServiceStub, key: pb.SignInKey
+) -> None:
+    bob = await register(accounts, "bob@x.test")
+    for owner, symbol in ((key, "XOM"), (bob, "MSFT")):
+        await subscriptions.AddSubscription(adding(owner, symbol))
+    unknown = pb.SignInKey(account_id=key.account_id, sign_in_id="unknown")
+    batches = [[key], [bob, key], [unknown], [key, unknown, bob]] * 10
+    answers = await asyncio.gather(*(lists(subscriptions, *keys) for keys in batches))
+    expected = {key.sign_in_id: ["XOM"], bob.sign_in_id: ["MSFT"], "unknown": []}
+    for keys, answer in zip(batches, answers, strict=True):
+        assert [each.key for each in answer] == keys
+        assert [[s.symbol for s in each.subscriptions] for each in answer] == [
+            expected[each.sign_in_id] for each in keys
+        ]
+
+
 @pytest.mark.parametrize("count", [0, 201])
 async def test_a_batch_holds_1_to_200_keys(
     subscriptions: SubscriptionServiceStub, key: pb.SignInKey, refusal: Refusal, count: int

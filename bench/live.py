@@ -103,6 +103,7 @@ def told(process: Popen[str]) -> dict[str, int]:
 
 def _watched(stage: MarketStage, count: int) -> Delays:
     wait_until_filled(stage.url, stage.cookies[0])
+    read_page(stage.url, stage.cookies[0])  # templates and locales come with the first
     delays, gateway = Delays(), stage.gateway.pid
     before = resident_mib(gateway)
     with clients(stage, count) as process:

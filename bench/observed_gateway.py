@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from foretick_rpc.commands import keep_out_of_collections
 from foretick_rpc.settings import load_settings
 from gateway.app import create_app
 from gateway.boarding import BOARD
@@ -30,6 +31,7 @@ async def main() -> None:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
+    keep_out_of_collections()
     print(runner.addresses[0][1], flush=True)
     while await asyncio.to_thread(sys.stdin.readline):
         print(json.dumps(changes), flush=True)

@@ -110,9 +110,15 @@ async def _until_signalled(running: AbstractAsyncContextManager[object]) -> None
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with running:
-        # What is there by now stays for good; without this, each full collection looks through
-        # all of it, and the event loop waits for that.
-        gc.collect()
-        gc.freeze()
+        keep_out_of_collections()
         await stopped.wait()
         _log.info("stopping")
+
+
+def keep_out_of_collections() -> None:
+    """Take what is there by now for good: no full collection looks through it any more.
+
+    It would each time, and the event loop would wait for that.
+    """
+    gc.collect()
+    gc.freeze()

@@ -18,6 +18,7 @@ from foretick_rpc.errors import DatabaseUnavailableError, StartupError
 from prediction_svc.book import MIDDLE, Forecasts, IssuedForecast
 from prediction_svc.deadlines import deadline
 from prediction_svc.eligibility import why_not
+from prediction_svc.features import KeptFeatures
 from prediction_svc.fits import EPOCH, Fit, fits_of, latest_fit
 from prediction_svc.forecasting import Standing
 from prediction_svc.histories import History, Ints
@@ -148,6 +149,7 @@ def _key(order: Order) -> object:
 
 
 _shelf = _Shelf()
+_kept = KeptFeatures()  # of what is on the shelf
 
 
 def survey(order: Order, database_url: str | None, since: date | None = None) -> Survey:
@@ -207,12 +209,14 @@ def forecast(
     made: dict[int, dict[str, SymbolForecast]] = {}
     if fetched.histories:
         whole = {horizon: standing.get(horizon, Standing()) for horizon in HORIZONS}
-        batches = forecast_horizons(fetched.histories, models, whole, recipe)
+        batches = forecast_horizons(
+            fetched.histories, models, whole, recipe, asked=named, kept=_kept
+        )
         made = {
             horizon: {
                 symbol: one
                 for symbol, one in batch.items()
-                if symbol in named and horizon <= len(fetched.bars[symbol].next_session_days)
+                if horizon <= len(fetched.bars[symbol].next_session_days)
             }
             for horizon, batch in batches.items()
         }

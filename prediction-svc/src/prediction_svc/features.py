@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prediction_svc import rolling
-from prediction_svc.crowd import fresh_rows, means_across, ranks_among_peers
+from prediction_svc.crowd import FRESH_SECONDS, fresh_rows, means_across, ranks_among_peers
 from prediction_svc.histories import KINDS, Floats, History, Ints
 from prediction_svc.panel import Panel, garman_klass
 
@@ -26,35 +26,75 @@ class Features:
     values: NDArray[np.float32]
 
 
-def build_features(panel: Panel, since: int = 0) -> Features:
+class KeptFeatures:
+    """Own features of the latest histories, for whoever forecasts them again with others."""
+
+    def __init__(self) -> None:
+        self._since = 0
+        self._of: dict[str, tuple[History, Floats, Own]] = {}
+
+    def own(self, panel: Panel, since: int) -> list[Own]:
+        """Those of each history from the instant `since` on; what is kept, and what is not, made.
+
+        A symbol's own past and σ are all that they depend on.
+        """
+        before = self._of if self._since == since else {}
+        self._since, self._of = since, {}
+        for i, history in enumerate(panel.histories):
+            sigma, known = panel.sigma[panel.rows(i)], before.get(history.symbol)
+            if (
+                known is not None
+                and known[0] is history
+                and np.array_equal(known[1], sigma, equal_nan=True)
+            ):
+                self._of[history.symbol] = known
+            else:
+                self._of[history.symbol] = history, sigma.copy(), _own_since(panel, i, since)
+        return [own for _, _, own in self._of.values()]
+
+
+def build_features(panel: Panel, since: int = 0, kept: KeptFeatures | None = None) -> Features:
     """Features of every row of the panel, from bars that had closed at the row's own close.
 
     Rows that closed before the instant `since` are left missing, which saves time; the others are
-    the same to the bit.
+    the same to the bit, also with what was `kept` of an earlier panel.
     """
     # what can't be divided is missing
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        columns = _columns(panel, since)
+        # of the market that is as much as counts at that instant
+        first = since - FRESH_SECONDS
+        own = kept.own(panel, first) if kept else _all_since(panel, first)
+        columns = _columns(panel, own, since)
         values = np.full((len(panel.seconds), len(columns)), np.nan, dtype=np.float32)
-        kept = np.flatnonzero(panel.seconds >= since)
+        rows = np.flatnonzero(panel.seconds >= since)
         for i, column in enumerate(columns.values()):
-            values[kept, i] = column
+            values[rows, i] = column
     values[~np.isfinite(values)] = np.nan
     return Features(tuple(columns), values)
 
 
-def _columns(panel: Panel, since: int) -> Own:
-    own = [
-        own_features(history, panel.sigma[panel.rows(i)], panel.return_sigma[panel.rows(i)])
-        for i, history in enumerate(panel.histories)
-    ]
-    firsts = [int(np.searchsorted(history.close_seconds, since)) for history in panel.histories]
+def _all_since(panel: Panel, since: int) -> list[Own]:
+    return [_own_since(panel, i, since) for i in range(len(panel.symbols))]
+
+
+def _own_since(panel: Panel, i: int, since: int) -> Own:
+    history, rows = panel.histories[i], panel.rows(i)
+    own = own_features(history, panel.sigma[rows], panel.return_sigma[rows])
+    first = int(np.searchsorted(history.close_seconds, since))
+    return {name: column[first:].copy() for name, column in own.items()} if first else own
+
+
+def _columns(panel: Panel, own: list[Own], since: int) -> Own:
+    kept = panel.seconds >= since
+    # each history's own features begin a little before that
+    counts = np.bincount(panel.symbol_of[kept], minlength=len(own))
     columns = {
-        name: np.concatenate([part[name][first:] for part, first in zip(own, firsts, strict=True)])
+        name: np.concatenate(
+            [part[name][len(part[name]) - n :] for part, n in zip(own, counts, strict=True)]
+        )
         for name in own[0]
     }
-    kept = panel.seconds >= since
-    whole = {name: np.concatenate([part[name] for part in own]) for name in OF_THE_MARKET}
+    whole = {name: _on_rows(panel, [part[name] for part in own]) for name in OF_THE_MARKET}
     columns |= market_features(panel, whole, panel.seconds[kept])
     columns["log σ to market"] = columns["log σ"] - columns["market log σ"]
     kinds = [KINDS.index(name.split(":")[0]) for name in panel.groups]
@@ -64,6 +104,14 @@ def _columns(panel: Panel, since: int) -> Own:
         values[kept] = columns[name]
         columns[f"rank of {name}"] = ranks_among_peers(panel, values)[kept]
     return columns
+
+
+def _on_rows(panel: Panel, tails: list[Floats]) -> Floats:
+    """The last values of each history, on the panel's rows; missing before."""
+    values = np.full(len(panel.seconds), np.nan)
+    for end, tail in zip(panel.starts[1:], tails, strict=True):
+        values[end - len(tail) : end] = tail
+    return values
 
 
 def own_features(history: History, sigma: Floats, return_sigma: Floats) -> Own:

@@ -4,14 +4,14 @@ Everything that needs XGBoost is imported where it is used: the serving process 
 to name its functions, and must not load the library.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from prediction_svc.eligibility import WhyNot, why_not
 from prediction_svc.explanation import Explanation
-from prediction_svc.features import Features, build_features
+from prediction_svc.features import Features, KeptFeatures, build_features
 from prediction_svc.forecasting import (
     Forecasts,
     Standing,
@@ -93,38 +93,53 @@ def backtest_horizons(
     return {horizon: _backtest(panel, of, recipe) for horizon, of in predicted.items()}
 
 
-def forecast_horizons(
+def forecast_horizons(  # noqa: PLR0913 - the last two are for those who forecast again
     histories: Sequence[History],
     models: Sequence[TrainedModel],
     standing: Mapping[int, Standing],
     recipe: Recipe,
+    *,
+    asked: Set[str] | None = None,
+    kept: KeptFeatures | None = None,
 ) -> dict[int, Batch]:
-    """Forecast every symbol that can be, at each horizon in `standing`.
+    """Forecast every symbol that can be, or of those `asked` for, at each horizon in `standing`.
 
     A symbol that the models cannot answer for is forecast without learning, as wide as the others.
+    What is `kept` of histories saves making it anew.
     """
-    refused = refusals(histories, recipe)
     panel = build_panel(histories, recipe)
-    features = _features(panel, models)
+    answered = set(panel.symbols) - refusals(histories, recipe).keys()
+    if asked is not None:
+        answered &= asked
+    features = _features(panel, models, kept)
+    rows = panel.last_rows
+    naive_ones = {h: np.stack(baselines(panel, rows, h, recipe), axis=1) for h in standing}
+
+    def batch(of: Predictions) -> Batch:
+        made = forecast_latest(panel, of, standing[of.horizon], recipe)
+        return _batch(panel, made, naive_ones[of.horizon], standing[of.horizon], answered)
+
     predicted = _predictions(panel, features, models, tuple(standing), recipe)
-    batches = {h: _batch(panel, of, standing[h], recipe) for h, of in predicted.items()}
-    if features is not None:
-        told = _told_by_models(panel, features, models)
-        for horizon, made in batches.items():
-            by_models = {s: _told(one, *told[s]) for s, one in made.items()}
-            rest = {}
-            if len(made) < len(panel.symbols):
-                unlearned = without_learning(panel, horizon, recipe)
-                rest = _batch(panel, unlearned, standing[horizon], recipe)
-            batches[horizon] = rest | by_models
-    return {
-        h: {s: one for s, one in made.items() if s not in refused} for h, made in batches.items()
-    }
+    batches = {horizon: batch(of) for horizon, of in predicted.items()}
+    if features is None:
+        return batches
+    told = _told_by_models(panel, features, models, answered)
+    for horizon, made in batches.items():
+        by_models = {s: _told(one, *told[s]) for s, one in made.items()}
+        rest = {}
+        if len(made) < len(answered):
+            rest = batch(without_learning(panel, horizon, recipe))
+        batches[horizon] = rest | by_models
+    return batches
 
 
-def _features(panel: Panel, models: Sequence[TrainedModel]) -> Features | None:
+def _features(
+    panel: Panel, models: Sequence[TrainedModel], kept: KeptFeatures | None = None
+) -> Features | None:
+    if not models:
+        return None
     # of the rows that the models answer for
-    return build_features(panel, min(model.fit.second for model in models)) if models else None
+    return build_features(panel, min(model.fit.second for model in models), kept)
 
 
 def _predictions(
@@ -149,15 +164,19 @@ def _backtest(panel: Panel, predicted: Predictions, recipe: Recipe) -> Backtest:
     return Backtest(standing, record)
 
 
-def _batch(panel: Panel, predicted: Predictions, carried: Standing, recipe: Recipe) -> Batch:
-    forecasts = forecast_latest(panel, predicted, carried, recipe)
-    of = forecasts.rows, forecasts.horizon
-    naive_ones = np.stack(baselines(panel, *of, recipe), axis=1)
+def _batch(
+    panel: Panel,
+    forecasts: Forecasts,
+    naive_ones: Floats,
+    carried: Standing,
+    answered: Collection[str],
+) -> Batch:
     digests = [carried.states.get(name, WidthState()).digest() for name in panel.groups]
     batch = {}
     for i in np.flatnonzero(forecasts.made).tolist():
-        digest = digests[panel.group_of[i]]
-        batch[panel.symbols[i]] = _symbol_forecast(panel, forecasts, naive_ones[i], digest, i)
+        if panel.symbols[i] in answered:
+            digest = digests[panel.group_of[i]]
+            batch[panel.symbols[i]] = _symbol_forecast(panel, forecasts, naive_ones[i], digest, i)
     return batch
 
 
@@ -190,7 +209,7 @@ def _told(made: SymbolForecast, version: str, explanation: Explanation) -> Symbo
 
 
 def _told_by_models(
-    panel: Panel, features: Features, models: Sequence[TrainedModel]
+    panel: Panel, features: Features, models: Sequence[TrainedModel], answered: Collection[str]
 ) -> dict[str, tuple[str, Explanation]]:
     # which model answers for each symbol, and why it predicts what it does
     from prediction_svc.explaining import explain  # noqa: PLC0415 - see the module
@@ -198,7 +217,7 @@ def _told_by_models(
     by_model: dict[str, list[int]] = {}
     versions = {model.version: model for model in models}
     for i, second in enumerate(panel.seconds[panel.last_rows].tolist()):
-        if second >= models[0].fit.second:
+        if panel.symbols[i] in answered and second >= models[0].fit.second:
             by_model.setdefault(serving_model(models, second).version, []).append(i)
     told: dict[str, tuple[str, Explanation]] = {}
     for version, indices in by_model.items():

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from prediction_svc import jobs
 from prediction_svc.boosters import names_of, predict, unpack
 from prediction_svc.explaining import explain
-from prediction_svc.features import build_features
+from prediction_svc.features import KeptFeatures, build_features, own_features
 from prediction_svc.fits import fits_of
 from prediction_svc.fitting import SIZES, train
 from prediction_svc.forecasting import Standing
@@ -63,6 +63,22 @@ def test_forecasts_of_all_horizons_are_explained_and_named(
     assert reach == sorted(reach)
 
 
+def test_those_who_are_asked_for_get_what_they_get_among_all(
+    mixed_histories: list[History], quick_recipe: Recipe
+) -> None:
+    trained = models_of(mixed_histories, fits_of(mixed_histories)[-1:], quick_recipe)
+    standing = {horizon: Standing(directions=frozenset({"NY21"})) for horizon in HORIZONS}
+    kept = KeptFeatures()
+    few, asked = [each for each in mixed_histories if each.symbol != "NY21"], {"NY21", "NEW"}
+    jobs.forecast_horizons(few, trained, standing, quick_recipe, kept=kept)
+    everybody = mixed_histories, trained, standing, quick_recipe
+    made = jobs.forecast_horizons(*everybody, asked=asked, kept=kept)
+    assert made == {
+        horizon: {symbol: batch[symbol] for symbol in asked}
+        for horizon, batch in jobs.forecast_horizons(*everybody).items()
+    }
+
+
 def test_features_of_late_rows_alone_are_the_same(mixed_histories: list[History]) -> None:
     panel = build_panel(mixed_histories, Recipe())
     since = int(np.quantile(panel.seconds, 0.7))
@@ -83,3 +99,33 @@ def test_a_forecast_can_be_stored_as_json(
     assert stored.validate_json(stored.dump_json(batch)) == batch
     carried = TypeAdapter(dict[int, Standing])
     assert carried.validate_json(carried.dump_json(standing)) == standing
+
+
+def test_features_that_are_kept_are_the_same_and_not_made_again(
+    mixed_histories: list[History], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(histories: list[History]) -> set[str]:
+        """Which own features were made, where all are the same as without what is kept."""
+        made = set()
+
+        def noted(history: History, *sigmas: Any) -> Any:
+            made.add(history.symbol)
+            return own_features(history, *sigmas)
+
+        panel = build_panel(histories, Recipe())
+        with monkeypatch.context() as patched:
+            patched.setattr("prediction_svc.features.own_features", noted)
+            again = build_features(panel, since, kept)
+        np.testing.assert_array_equal(again.values, build_features(panel, since).values)
+        return made
+
+    kept = KeptFeatures()
+    since = int(mixed_histories[0].close_seconds[-40])
+    most = [each for each in mixed_histories if each.symbol != "NAV"]
+    everybody = {each.symbol for each in mixed_histories}
+    assert check(most) == everybody - {"NAV"}
+    # Those of Tokyo were young when there was NAV, and their σ then is a part of its.
+    assert check(mixed_histories) == {"NAV", "T0", "T1", "T2"}
+    assert check(mixed_histories) == set()
+    later = [each.first(len(each) - 1) for each in mixed_histories[:3]] + mixed_histories[3:]
+    assert {each.symbol for each in mixed_histories[:3]} <= check(later) < everybody

@@ -20,7 +20,7 @@ from gateway.app import create_app
 from gateway.backends import BACKENDS
 from gateway.settings import GatewaySettings
 from gateway.streams import OPEN_STREAMS
-from stack import PASSWORD, Stack, Visitor, eventually
+from stack import PASSWORD, Stack, Visitor
 
 NEW = "quite another password"
 NUMBERS = count(1)
@@ -80,15 +80,7 @@ async def stack(tmp_path: Path, mailbox: Mailbox) -> AsyncIterator[Stack]:
     )
     for name in ("subscription-svc", "gateway"):
         stack.start(name)
-
-    async def is_up() -> bool:
-        try:
-            async with aiohttp.ClientSession() as http, http.get(f"{stack.url}/readyz") as answer:
-                return answer.status == 200
-        except aiohttp.ClientConnectionError:
-            return False
-
-    await eventually(is_up, "subscription-svc and the gateway")
+    await asyncio.to_thread(stack.wait_until_serving)
     yield stack
     for name in ("gateway", "subscription-svc"):
         await asyncio.to_thread(stack.stop, name)

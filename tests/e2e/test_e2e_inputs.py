@@ -1,17 +1,17 @@
 """Whatever is typed into the forms of accounts: no fault, and nothing stored that was refused."""
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable
 from itertools import count
 from pathlib import Path
 
-import aiohttp
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from stack import PASSWORD, Stack, Visitor, eventually
+from stack import PASSWORD, Stack, Visitor
 
 # Each registers somebody, which hashes a password: a twentieth of what fakes are sent.
 INPUTS = int(os.environ.get("FORETICK_FUZZ_INPUTS", "500")) // 20
@@ -48,15 +48,7 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
     started = Stack(tmp_path, GATEWAY_TRUSTED_PROXIES="127.0.0.1")
     started.start("subscription-svc")
     started.start("gateway")
-
-    async def is_up() -> bool:
-        try:
-            async with aiohttp.ClientSession() as http, http.get(f"{started.url}/readyz") as answer:
-                return answer.status == 200
-        except aiohttp.ClientConnectionError:
-            return False
-
-    await eventually(is_up, "subscription-svc and the gateway")
+    await asyncio.to_thread(started.wait_until_serving)
     yield started
     started.stop("gateway")
     started.stop("subscription-svc")

@@ -43,13 +43,12 @@ class KeptFeatures:
         for i, history in enumerate(panel.histories):
             sigma, known = panel.sigma[panel.rows(i)], before.get(history.symbol)
             if (
-                known is not None
-                and known[0] is history
-                and np.array_equal(known[1], sigma, equal_nan=True)
+                known is None
+                or known[0] is not history
+                or not np.array_equal(known[1], sigma, equal_nan=True)
             ):
-                self._of[history.symbol] = known
-            else:
-                self._of[history.symbol] = history, sigma.copy(), _own_since(panel, i, since)
+                known = history, sigma.copy(), _own_since(panel, i, since)
+            self._of[history.symbol] = known
         return [own for _, _, own in self._of.values()]
 
 
@@ -63,7 +62,7 @@ def build_features(panel: Panel, since: int = 0, kept: KeptFeatures | None = Non
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         # of the market that is as much as counts at that instant
         first = since - FRESH_SECONDS
-        own = kept.own(panel, first) if kept else _all_since(panel, first)
+        own = (kept or KeptFeatures()).own(panel, first)
         columns = _columns(panel, own, since)
         values = np.full((len(panel.seconds), len(columns)), np.nan, dtype=np.float32)
         rows = np.flatnonzero(panel.seconds >= since)
@@ -71,10 +70,6 @@ def build_features(panel: Panel, since: int = 0, kept: KeptFeatures | None = Non
             values[rows, i] = column
     values[~np.isfinite(values)] = np.nan
     return Features(tuple(columns), values)
-
-
-def _all_since(panel: Panel, since: int) -> list[Own]:
-    return [_own_since(panel, i, since) for i in range(len(panel.symbols))]
 
 
 def _own_since(panel: Panel, i: int, since: int) -> Own:
